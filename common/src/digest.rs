@@ -1,0 +1,108 @@
+//! SHA-256 of what is stored and delivered.
+
+use std::io::Read;
+
+use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
+
+/// A SHA-256 digest, written as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sha256([u8; 32]);
+
+/// Why a string is not a digest.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a SHA-256 digest: 64 hexadecimal digits are expected")]
+pub struct InvalidDigest(String);
+
+impl Sha256 {
+    /// The digest of bytes in memory.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// The digest of all that a reader still gives, and how many bytes that was.
+    ///
+    /// # Errors
+    /// The reader's own error.
+    pub fn of_reader(reader: &mut impl Read) -> std::io::Result<(Self, u64)> {
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(hasher.finish()),
+                Ok(n) => hasher.update(buffer.get(..n).unwrap_or_default()),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Computes a digest piece by piece.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher {
+    inner: sha2::Sha256,
+    len: u64,
+}
+
+impl Hasher {
+    /// Adds bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.inner.update(bytes);
+        self.len += bytes.len() as u64;
+    }
+
+    /// The digest of all bytes added, and how many they were.
+    #[must_use]
+    pub fn finish(self) -> (Sha256, u64) {
+        (Sha256(self.inner.finalize().into()), self.len)
+    }
+}
+
+impl std::fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl std::fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Sha256({self})")
+    }
+}
+
+impl TryFrom<String> for Sha256 {
+    type Error = InvalidDigest;
+    fn try_from(value: String) -> Result<Self, InvalidDigest> {
+        let mut bytes = [0; 32];
+        match hex::decode_to_slice(&value, &mut bytes) {
+            Ok(()) => Ok(Self(bytes)),
+            Err(_) => Err(InvalidDigest(value)),
+        }
+    }
+}
+
+impl From<Sha256> for String {
+    fn from(digest: Sha256) -> Self {
+        digest.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digest_of_nothing_is_the_known_one() {
+        let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(Sha256::of(b"").to_string(), empty);
+        assert_eq!(
+            Sha256::of_reader(&mut &b""[..]).unwrap(),
+            (Sha256::of(b""), 0)
+        );
+        assert_eq!(Sha256::try_from(empty.to_owned()).unwrap(), Sha256::of(b""));
+        assert!(Sha256::try_from("00".to_owned()).is_err());
+    }
+}

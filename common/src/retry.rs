@@ -1,0 +1,15 @@
+//! Errors that carry a decision.
+
+/// An error that knows whether the same attempt may succeed later.
+pub trait Retryable: std::error::Error {
+    /// True when nothing about the input is wrong and trying again may help.
+    fn is_retryable(&self) -> bool;
+
+    /// A stable code for machines, in kebab-case; never changed once released.
+    fn code(&self) -> &'static str;
+
+    /// The tail of a tool's own words where they help; empty where there are none.
+    fn detail(&self) -> &str {
+        ""
+    }
+}

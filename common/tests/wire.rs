@@ -1,0 +1,354 @@
+//! What outlives a process, held against golden files: an old file must stay readable, and what
+//! is written today must be what was promised.
+//!
+//! `REELMILL_BLESS=1 cargo test -p reelmill-common` writes them anew. A golden file of a released
+//! version never changes: a change of the format is a new version with a file of its own.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use reelmill_common::certificate::{
+    self, Certificate, CertifiedAudio, CertifiedChunk, CertifiedOutput, CertifiedSource,
+    CertifiedVideo,
+};
+use reelmill_common::manifest::{
+    self, AudioPlan, ChunkPlan, LeadIn, Location, Manifest, Proof, Redo, Revision, SeamRange,
+    SourceInfo, VideoPlan,
+};
+use reelmill_common::marker::{
+    self, AudioMarker, ChunkMarker, SeamFrame, StoredFile, StoredRendition,
+};
+use reelmill_common::media_info::{AudioStream, Colour, VideoStream};
+use reelmill_common::message::{self, Message, MessageError};
+use reelmill_common::profile::{self, ladder};
+use reelmill_common::request::{self, JobRequest};
+use reelmill_common::time::Grid;
+use reelmill_common::{JobId, ObjectKey, Sha256, TaskId, TaskKey, Timebase, Window};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+fn assert_golden<T>(name: &str, value: &T)
+where
+    T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    let text = serde_json::to_string_pretty(value).unwrap() + "\n";
+    if std::env::var_os("REELMILL_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(
+        text,
+        golden,
+        "what is written differs from {}",
+        path.display()
+    );
+    let read: T = serde_json::from_str(&golden).unwrap();
+    assert_eq!(&read, value, "{} is read differently", path.display());
+}
+
+fn job() -> JobId {
+    JobId::new("t-0123456789abcdef").unwrap()
+}
+
+fn timebase() -> Timebase {
+    Timebase::new(1, 12_800).unwrap()
+}
+
+fn stream() -> VideoStream {
+    VideoStream {
+        index: 0,
+        codec: "h264".to_owned(),
+        width: 1920,
+        height: 1080,
+        sar: Some((1, 1)),
+        rotation: 90,
+        pixel_format: "yuv420p".to_owned(),
+        timebase: timebase(),
+        frame_rate: Some((25, 1)),
+        interlaced: false,
+        colour: Colour {
+            primaries: Some("bt709".to_owned()),
+            ..Colour::default()
+        },
+    }
+}
+
+fn track() -> AudioStream {
+    AudioStream {
+        index: 1,
+        codec: "aac".to_owned(),
+        sample_rate: 48_000,
+        channels: 2,
+        layout: Some("stereo".to_owned()),
+        language: Some("eng".to_owned()),
+        title: None,
+        default: true,
+    }
+}
+
+fn chunk() -> ChunkPlan {
+    ChunkPlan {
+        window: Window {
+            start: Some(25_600),
+            end: None,
+        },
+        lead_ins: vec![
+            LeadIn {
+                seek_us: Some(1_959_999),
+                keyframe: Some(25_088),
+                packets: 1,
+            },
+            LeadIn {
+                seek_us: None,
+                keyframe: None,
+                packets: 50,
+            },
+        ],
+        start_seam: Some(SeamRange {
+            from: 24_576,
+            to: 26_113,
+        }),
+        end_seam: None,
+        first_packet: Some(25_600),
+        packets: 50,
+        cost_ms: 3500,
+    }
+}
+
+fn profile() -> profile::Profile {
+    profile::builtin("h264-1080p").unwrap().profile().unwrap()
+}
+
+#[test]
+fn request() {
+    let request = JobRequest {
+        version: request::VERSION,
+        name: "movie.mp4".to_owned(),
+        location: Location::Path("/films/movie.mp4".into()),
+        profile: profile(),
+        proof: Proof::Seams,
+        slots: 2,
+        window_ms: None,
+        trusted: false,
+    };
+    assert_golden("request_v1.json", &request);
+}
+
+#[test]
+fn manifest_and_revision() {
+    let profile = profile();
+    let first = ChunkPlan {
+        window: Window {
+            start: None,
+            end: Some(25_600),
+        },
+        lead_ins: Vec::new(),
+        start_seam: None,
+        end_seam: chunk().start_seam,
+        ..chunk()
+    };
+    let manifest = Manifest {
+        version: manifest::VERSION,
+        job: job(),
+        source: SourceInfo {
+            name: "movie.mp4".to_owned(),
+            size: 1_000_000,
+            sha256: Sha256::of(b"source"),
+            location: Location::Path("/films/movie.mp4".into()),
+        },
+        ffmpeg: "5.1.9".to_owned(),
+        profile: profile.name.clone(),
+        profile_digest: Sha256::of(b"profile"),
+        proof: Proof::EveryFrame,
+        outputs: profile.outputs,
+        copy_timestamps: true,
+        video: Some(VideoPlan {
+            renditions: ladder(&profile, &stream()),
+            stream: stream(),
+            grid: Grid {
+                origin: 0,
+                timebase: timebase(),
+                step_ms: 2000,
+            },
+            timescale: 12_800,
+            deinterlace: false,
+            threads: 1,
+            chunks: vec![first, chunk()],
+        }),
+        audio: vec![AudioPlan {
+            stream: track(),
+            settings: profile.audio.clone().unwrap(),
+            kbps: Some(128),
+            cost_ms: 144,
+        }],
+        deviations: vec!["audio in stream 2: its codec is unknown to this ffmpeg".to_owned()],
+    };
+    assert_golden("manifest_v1.json", &manifest);
+
+    let revision = Revision {
+        version: manifest::VERSION,
+        number: 1,
+        reasons: vec!["seam between chunks 0 and 1: pictures differ at 25600".to_owned()],
+        redo: vec![Redo {
+            index: 1,
+            generation: 1,
+            lead_in: 1,
+            chunk: chunk(),
+        }],
+        dropped: Vec::new(),
+    };
+    assert_golden("revision_v1.json", &revision);
+    let tasks = manifest.tasks(&[revision]);
+    let names: Vec<String> = tasks.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["audio-0", "chunk-000", "chunk-001.g1"]);
+}
+
+#[test]
+fn markers() {
+    let frame = |pts| SeamFrame {
+        pts,
+        hash: "00ff".repeat(8),
+    };
+    let key = |text: &str| ObjectKey::new(text).unwrap();
+    let chunk = ChunkMarker {
+        version: marker::VERSION,
+        task: TaskKey::Chunk {
+            index: 1,
+            generation: 1,
+        },
+        window: chunk().window,
+        lead_in_us: None,
+        frames: 50,
+        first_pts: Some(25_600),
+        last_pts: Some(50_688),
+        moved: 0,
+        pts_digest: Sha256::of(b"pts"),
+        start_seam: vec![frame(25_088), frame(25_600)],
+        end_seam: Vec::new(),
+        frames_digest: Some(Sha256::of(b"frames")),
+        renditions: vec![StoredRendition {
+            name: "1080p".to_owned(),
+            key: key("transcoded/t-0123456789abcdef/chunk_001.g1/7-local/1080p.mp4"),
+            bytes: 500_000,
+            sha256: Sha256::of(b"piece"),
+            init_sha256: Sha256::of(b"init"),
+        }],
+        complaints: 2,
+    };
+    assert_golden("chunk_marker_v1.json", &chunk);
+    let audio = AudioMarker {
+        version: marker::VERSION,
+        task: TaskKey::Audio { track: 0 },
+        first_pts: Some(-1024),
+        timebase: Timebase::new(1, 48_000).unwrap(),
+        samples: 192_000,
+        sample_rate: 48_000,
+        channels: 2,
+        file: Some(StoredFile {
+            key: key("transcoded/t-0123456789abcdef/audio_0/7-local/audio.mp4"),
+            bytes: 64_000,
+            sha256: Sha256::of(b"audio"),
+        }),
+        complaints: 0,
+    };
+    assert_golden("audio_marker_v1.json", &audio);
+}
+
+#[test]
+fn certificate() {
+    let sound = CertifiedAudio {
+        track: 0,
+        language: Some("eng".to_owned()),
+        channels: 2,
+        sample_rate: 48_000,
+        samples: 192_000,
+    };
+    let picture = CertifiedVideo {
+        rendition: "1080p".to_owned(),
+        width: 1080,
+        height: 1920,
+        frames: 100,
+        timebase: timebase(),
+        first_pts: 0,
+        last_pts: 50_688,
+        duration: 51_200,
+    };
+    let certificate = Certificate {
+        version: certificate::VERSION,
+        job: job(),
+        reelmill: "0.1.0".to_owned(),
+        ffmpeg: "5.1.9".to_owned(),
+        profile: "h264-1080p".to_owned(),
+        profile_digest: Sha256::of(b"profile"),
+        plan_digest: Sha256::of(b"plan"),
+        proof: Proof::Seams,
+        source: CertifiedSource {
+            name: "movie.mp4".to_owned(),
+            size: 1_000_000,
+            sha256: Sha256::of(b"source"),
+            video: Some(stream()),
+            audio: vec![track()],
+        },
+        copy_timestamps: true,
+        deinterlaced: false,
+        chunks: vec![CertifiedChunk {
+            index: 0,
+            generation: 0,
+            window: Window::ALL,
+            lead_in_us: None,
+            frames: 100,
+            first_pts: Some(0),
+            last_pts: Some(50_688),
+            pts_digest: Sha256::of(b"pts"),
+            start_seam: Vec::new(),
+            end_seam: Vec::new(),
+            frames_digest: None,
+        }],
+        outputs: vec![CertifiedOutput {
+            path: "output_1080p.mp4".to_owned(),
+            bytes: 900_000,
+            sha256: Sha256::of(b"output"),
+            video: Some(picture),
+            audio: vec![sound],
+        }],
+        complaints: 0,
+        deviations: Vec::new(),
+    };
+    assert_golden("certificate_v1.json", &certificate);
+}
+
+#[test]
+fn messages_are_small_and_a_newer_one_is_refused() {
+    let task = TaskId {
+        job: job(),
+        key: TaskKey::Chunk {
+            index: 17,
+            generation: 0,
+        },
+    };
+    let message = Message {
+        window: Some(Window {
+            start: Some(25_600),
+            end: Some(51_200),
+        }),
+        profile: "h264-abr".to_owned(),
+        cost_ms: 42_000,
+        ..Message::new(task)
+    };
+    assert_golden("message_v1.json", &message);
+    let bytes = message.encode().unwrap();
+    assert!(bytes.len() < 1024);
+    assert_eq!(Message::decode(&bytes).unwrap(), message);
+
+    let newer = String::from_utf8(bytes)
+        .unwrap()
+        .replace("\"v\":1", "\"v\":2");
+    let refused = Message::decode(newer.as_bytes());
+    assert!(matches!(refused, Err(MessageError::Version(2))));
+    assert_eq!(message::VERSION, 1);
+    assert!(Message::decode(b"\xff\x00").is_err());
+}
