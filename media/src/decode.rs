@@ -1,0 +1,98 @@
+//! Decoding to look, not to keep: what `verify` compares.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use reelmill_common::Timebase;
+use reelmill_common::marker::SeamFrame;
+
+use crate::encode::{parse_frame, passthrough};
+use crate::error::MediaError;
+use crate::input::Input;
+use crate::process::{Ended, Invocation, Limits, run};
+use crate::tools::Tools;
+
+/// A picture to decode from its first frame to its last.
+#[derive(Clone, Debug)]
+pub struct DecodeRequest<'a> {
+    /// The source.
+    pub input: &'a Input,
+    /// The picture's stream index; `None` takes the first picture.
+    pub stream: Option<u32>,
+    /// The unit that frames' PTS are given in; `None` keeps the stream's own.
+    pub timebase: Option<Timebase>,
+    /// As when it was encoded.
+    pub copy_timestamps: bool,
+    /// As when it was encoded.
+    pub deinterlace: bool,
+}
+
+impl DecodeRequest<'_> {
+    /// The argument vector: a line with PTS and hash of each frame to standard output.
+    #[must_use]
+    pub fn args(&self, tools: &Tools) -> Vec<OsString> {
+        let mut args: Vec<OsString> = [
+            "-nostdin",
+            "-hide_banner",
+            "-loglevel",
+            "repeat+level+warning",
+        ]
+        .map(OsString::from)
+        .to_vec();
+        if self.copy_timestamps {
+            args.push("-copyts".into());
+        }
+        args.extend(["-max_error_rate", "1", "-threads", "1"].map(OsString::from));
+        args.extend(self.input.args());
+        let stream = self
+            .stream
+            .map_or_else(|| "V:0".to_owned(), |index| index.to_string());
+        let settb = self
+            .timebase
+            .map_or_else(|| "null".to_owned(), |tb| format!("settb={tb}"));
+        let filter = if self.deinterlace {
+            ",bwdif=mode=send_frame:deint=interlaced"
+        } else {
+            ""
+        };
+        args.extend(["-map".into(), format!("0:{stream}").into()]);
+        args.extend(["-vf".into(), format!("{settb}{filter}").into()]);
+        args.extend(["-noautoscale", "-c:v", "rawvideo"].map(OsString::from));
+        args.extend(passthrough(tools));
+        args.extend(["-f", "framehash", "-hash", "murmur3", "pipe:1"].map(OsString::from));
+        args
+    }
+}
+
+/// Decodes a picture and gives each frame to `on_frame`; memory does not grow with its length.
+///
+/// # Errors
+/// Any [`MediaError`].
+pub async fn decode(
+    tools: &Tools,
+    request: &DecodeRequest<'_>,
+    dir: &Path,
+    on_frame: &mut (dyn FnMut(SeamFrame) + Send),
+) -> Result<Ended, MediaError> {
+    let invocation = Invocation {
+        action: "decode a file",
+        program: tools.ffmpeg.clone(),
+        args: request.args(tools),
+        dir: dir.to_path_buf(),
+        reads: vec![request.input.path().to_path_buf()],
+        limits: Limits {
+            wall: Duration::from_secs(24 * 3600),
+            idle: Duration::from_secs(300),
+            cpu: Duration::from_secs(24 * 3600),
+            memory: 8 << 30,
+            file_size: 0,
+        },
+    };
+    run(invocation, &mut |line| {
+        if let Some(frame) = parse_frame(line) {
+            on_frame(frame);
+        }
+    })
+    .await
+}

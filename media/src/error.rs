@@ -1,0 +1,144 @@
+//! What can go wrong with ffmpeg.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use reelmill_common::Retryable;
+
+/// A run of ffmpeg or ffprobe that did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    /// The program is not there.
+    #[error("`{}` was not found: install ffmpeg (on Debian or Ubuntu: apt-get install ffmpeg) or name it with --ffmpeg", program.display())]
+    Missing {
+        /// What was looked for.
+        program: PathBuf,
+    },
+    /// The program is there and cannot be used.
+    #[error("`{}` cannot be used: {reason}", program.display())]
+    Unusable {
+        /// The program.
+        program: PathBuf,
+        /// Why not, and the way out.
+        reason: String,
+    },
+    /// The program could not be started or waited for.
+    #[error("cannot run `{}`", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It ended with an error of its own.
+    #[error("ffmpeg failed to {action} with exit code {code}")]
+    Failed {
+        /// What it was to do.
+        action: &'static str,
+        /// Its exit code.
+        code: i32,
+        /// The last of its words.
+        tail: String,
+    },
+    /// A signal ended it.
+    #[error("ffmpeg was killed by signal {signal} while it was to {action}")]
+    Killed {
+        /// What it was to do.
+        action: &'static str,
+        /// The signal.
+        signal: i32,
+        /// The last of its words.
+        tail: String,
+    },
+    /// It took too long.
+    #[error("ffmpeg took longer than {} s to {action}", limit.as_secs())]
+    TimedOut {
+        /// What it was to do.
+        action: &'static str,
+        /// The bound.
+        limit: Duration,
+        /// The last of its words.
+        tail: String,
+    },
+    /// It ran into its memory bound.
+    #[error("ffmpeg ran out of memory while it was to {action}")]
+    OutOfMemory {
+        /// What it was to do.
+        action: &'static str,
+        /// The last of its words.
+        tail: String,
+    },
+    /// It wrote a file larger than it may.
+    #[error("ffmpeg wrote more than it may while it was to {action}")]
+    TooLarge {
+        /// What it was to do.
+        action: &'static str,
+    },
+    /// It used more processor time than it may.
+    #[error("ffmpeg used more processor time than it may to {action}")]
+    TooMuchCpu {
+        /// What it was to do.
+        action: &'static str,
+    },
+    /// It printed more than it may.
+    #[error("ffmpeg printed more than {max} bytes while it was to {action}")]
+    TooMuchOutput {
+        /// What it was to do.
+        action: &'static str,
+        /// The bound in bytes.
+        max: usize,
+    },
+    /// The disk is full.
+    #[error("no space is left on the disk while ffmpeg was to {action}: free some and run again")]
+    NoSpace {
+        /// What it was to do.
+        action: &'static str,
+    },
+    /// What it printed or wrote is not what was expected.
+    #[error("cannot understand what ffmpeg gave when it was to {action}: {reason}")]
+    Unexpected {
+        /// What it was to do.
+        action: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Retryable for MediaError {
+    fn is_retryable(&self) -> bool {
+        // A kill may be the operator's or the kernel's for want of memory; the ledger's count of
+        // attempts ends it when it is the chunk's own fault.
+        matches!(
+            self,
+            Self::Killed { .. } | Self::Start { .. } | Self::NoSpace { .. }
+        )
+    }
+
+    fn detail(&self) -> &str {
+        match self {
+            Self::Failed { tail, .. }
+            | Self::Killed { tail, .. }
+            | Self::TimedOut { tail, .. }
+            | Self::OutOfMemory { tail, .. } => tail,
+            _ => "",
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } => "ffmpeg-missing",
+            Self::Unusable { .. } => "ffmpeg-unusable",
+            Self::Start { .. } => "ffmpeg-not-started",
+            Self::Failed { .. } => "ffmpeg-failed",
+            Self::Killed { .. } => "ffmpeg-killed",
+            Self::TimedOut { .. } => "ffmpeg-timeout",
+            Self::OutOfMemory { .. } => "ffmpeg-out-of-memory",
+            Self::TooLarge { .. } => "output-too-large",
+            Self::TooMuchCpu { .. } => "ffmpeg-cpu-limit",
+            Self::TooMuchOutput { .. } => "ffmpeg-output-limit",
+            Self::NoSpace { .. } => "disk-full",
+            Self::Unexpected { .. } => "ffmpeg-unexpected",
+        }
+    }
+}

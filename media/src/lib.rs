@@ -1,0 +1,25 @@
+//! What reelmill asks of ffmpeg and ffprobe, and nothing else; the only crate that starts a
+//! process.
+//!
+//! Each request is a plain struct with a pure function to an argument vector; [`process::run`] runs
+//! them all. [`mp4`] reads and writes the boxes of what ffmpeg made.
+
+pub mod audio;
+pub mod codec;
+pub mod decode;
+pub mod encode;
+pub mod error;
+pub mod input;
+pub mod mp4;
+pub mod mux;
+pub mod probe;
+pub mod process;
+mod progress;
+mod sandbox;
+pub mod scan;
+mod tail;
+pub mod tools;
+
+pub use error::MediaError;
+pub use input::Input;
+pub use tools::Tools;

@@ -1,0 +1,246 @@
+//! Stream copies: nothing is decoded or encoded here.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::MediaError;
+use crate::process::{Ended, Invocation, Limits, run};
+use crate::tools::Tools;
+
+/// A file of our own making, and when its first sample is presented.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimedFile {
+    /// The file, with one track.
+    pub path: PathBuf,
+    /// Microseconds after the output's beginning.
+    pub starts_us: i64,
+}
+
+/// An audio track of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MuxTrack {
+    /// Its file.
+    pub file: TimedFile,
+    /// ISO 639-2 language, where known.
+    pub language: Option<String>,
+    /// Its title, where it has one.
+    pub title: Option<String>,
+    /// Whether players should choose it unasked.
+    pub default: bool,
+}
+
+/// One progressive MP4 for each picture, all with the same audio tracks.
+#[derive(Clone, Debug)]
+pub struct MuxRequest {
+    /// The joined fragments of each rendition and the output to make of them; empty where there is
+    /// no picture.
+    pub pictures: Vec<(TimedFile, PathBuf)>,
+    /// The audio tracks.
+    pub audio: Vec<MuxTrack>,
+    /// The output when there is no picture.
+    pub audio_only: Option<PathBuf>,
+    /// Ticks per second of the edit lists that say when tracks begin; the audio's sample rate
+    /// keeps that to the sample, where ffmpeg's own choice of 1000 would not.
+    pub movie_timescale: u32,
+}
+
+impl MuxRequest {
+    /// The argument vector.
+    #[must_use]
+    pub fn args(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = [
+            "-nostdin",
+            "-hide_banner",
+            "-loglevel",
+            "repeat+level+warning",
+            "-y",
+        ]
+        .map(OsString::from)
+        .to_vec();
+        let pictures = self.pictures.iter().map(|(file, _)| file);
+        for file in pictures.chain(self.audio.iter().map(|track| &track.file)) {
+            args.extend(open(file));
+        }
+        for (index, (_, output)) in self.pictures.iter().enumerate() {
+            args.extend(["-map".into(), format!("{index}:v:0").into()]);
+            args.extend(self.output(output));
+        }
+        if let Some(output) = &self.audio_only {
+            args.extend(self.output(output));
+        }
+        args
+    }
+
+    fn output(&self, output: &Path) -> Vec<OsString> {
+        let mut args: Vec<OsString> = Vec::new();
+        for (track, index) in self.audio.iter().zip(0_usize..) {
+            let input = self.pictures.len() + index;
+            args.extend(["-map".into(), format!("{input}:a:0").into()]);
+            let mut tag = |name: &str, value: &str| {
+                args.push(format!("-metadata:s:a:{index}").into());
+                args.push(format!("{name}={value}").into());
+            };
+            tag("language", track.language.as_deref().unwrap_or("und"));
+            if let Some(title) = &track.title {
+                tag("title", title);
+            }
+            args.push(format!("-disposition:a:{index}").into());
+            args.push(if track.default { "default" } else { "0" }.into());
+        }
+        args.extend(
+            [
+                "-c",
+                "copy",
+                "-strict",
+                "experimental",
+                "-map_metadata",
+                "-1",
+                "-fflags",
+                "+bitexact",
+                // Tracks begin when they begin: edit lists say so, nothing is shifted.
+                "-avoid_negative_ts",
+                "disabled",
+                "-movflags",
+                "+faststart",
+                "-f",
+                "mp4",
+            ]
+            .map(OsString::from),
+        );
+        args.extend([
+            "-movie_timescale".into(),
+            self.movie_timescale.to_string().into(),
+        ]);
+        args.push(file_url(output));
+        args
+    }
+
+    fn reads(&self) -> Vec<PathBuf> {
+        let pictures = self.pictures.iter().map(|(file, _)| file);
+        pictures
+            .chain(self.audio.iter().map(|track| &track.file))
+            .map(|f| f.path.clone())
+            .collect()
+    }
+}
+
+/// Makes the progressive files.
+///
+/// # Errors
+/// Any [`MediaError`].
+pub async fn mux(
+    tools: &Tools,
+    request: &MuxRequest,
+    dir: &Path,
+    bytes: u64,
+) -> Result<Ended, MediaError> {
+    copy(
+        tools,
+        "mux an output",
+        request.args(),
+        request.reads(),
+        dir,
+        bytes,
+    )
+    .await
+}
+
+/// Turns a track of ours into fragments of one sample each, all of which may be regrouped.
+///
+/// # Errors
+/// Any [`MediaError`].
+pub async fn fragment(
+    tools: &Tools,
+    track: &Path,
+    output: &Path,
+    dir: &Path,
+    bytes: u64,
+) -> Result<Ended, MediaError> {
+    let mut args: Vec<OsString> = [
+        "-nostdin",
+        "-hide_banner",
+        "-loglevel",
+        "repeat+level+error",
+        "-y",
+    ]
+    .map(OsString::from)
+    .to_vec();
+    args.extend(["-i".into(), file_url(track)]);
+    args.extend(
+        [
+            "-map",
+            "0:a:0",
+            "-c",
+            "copy",
+            "-strict",
+            "experimental",
+            "-map_metadata",
+            "-1",
+            "-fflags",
+            "+bitexact",
+            "-movflags",
+            "+empty_moov+default_base_moof+frag_discont+cmaf",
+            "-frag_duration",
+            "1000000",
+            "-f",
+            "mp4",
+        ]
+        .map(OsString::from),
+    );
+    args.push(file_url(output));
+    copy(
+        tools,
+        "cut an audio track into fragments",
+        args,
+        vec![track.to_path_buf()],
+        dir,
+        bytes,
+    )
+    .await
+}
+
+async fn copy(
+    tools: &Tools,
+    action: &'static str,
+    args: Vec<OsString>,
+    reads: Vec<PathBuf>,
+    dir: &Path,
+    bytes: u64,
+) -> Result<Ended, MediaError> {
+    // Ten megabytes a second is slow for a copy.
+    let wall = Duration::from_secs(120 + bytes / 10_000_000);
+    let limits = Limits {
+        wall,
+        idle: Duration::MAX,
+        cpu: wall,
+        memory: 4 << 30,
+        file_size: 1 << 42,
+    };
+    let invocation = Invocation {
+        action,
+        program: tools.ffmpeg.clone(),
+        args,
+        dir: dir.to_path_buf(),
+        reads,
+        limits,
+    };
+    run(invocation, &mut |_| {}).await
+}
+
+fn open(file: &TimedFile) -> Vec<OsString> {
+    // ffmpeg moves each file to begin at 0, then by this.
+    let offset = format!("{}us", file.starts_us);
+    vec![
+        "-itsoffset".into(),
+        offset.into(),
+        "-i".into(),
+        file_url(&file.path),
+    ]
+}
+
+fn file_url(path: &Path) -> OsString {
+    let mut url = OsString::from("file:");
+    url.push(path);
+    url
+}

@@ -1,0 +1,188 @@
+//! The ffmpeg and ffprobe at hand, and what is known of them.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::MediaError;
+use crate::process::{Invocation, Limits, capture};
+
+/// ffmpeg and ffprobe, found once and asked for their version once.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// The ffmpeg executable.
+    pub ffmpeg: PathBuf,
+    /// The ffprobe executable.
+    pub ffprobe: PathBuf,
+    /// ffmpeg's version as it prints it, such as `5.1.9-0+deb12u1`.
+    pub version: String,
+    /// ffprobe's version as it prints it.
+    pub probe_version: String,
+    /// The major version of its libavcodec, which tells releases and snapshots apart alike.
+    libavcodec: u32,
+    /// A folder that nobody writes to, where short runs work.
+    scratch: PathBuf,
+}
+
+/// The oldest libavcodec that is understood: ffmpeg 5.1, the first with `-fps_mode`.
+const OLDEST_LIBAVCODEC: u32 = 59;
+
+/// Bounds for asking a tool about itself.
+const ASK: Limits = Limits {
+    wall: Duration::from_secs(20),
+    idle: Duration::MAX,
+    cpu: Duration::from_secs(20),
+    memory: 4 << 30,
+    file_size: 0,
+};
+
+impl Tools {
+    /// Finds the tools: `ffmpeg` as named, else by `REELMILL_FFMPEG`, else on the `PATH`; ffprobe
+    /// by `REELMILL_FFPROBE`, else beside that ffmpeg, else on the `PATH`.
+    ///
+    /// `scratch` is an existing folder where the tools are started.
+    ///
+    /// # Errors
+    /// [`MediaError::Missing`] and [`MediaError::Unusable`].
+    pub async fn find(ffmpeg: Option<&Path>, scratch: &Path) -> Result<Self, MediaError> {
+        let from_env = |name: &str| {
+            std::env::var_os(name)
+                .filter(|v| !v.is_empty())
+                .map(PathBuf::from)
+        };
+        let wanted = ffmpeg
+            .map(Path::to_path_buf)
+            .or_else(|| from_env("REELMILL_FFMPEG"));
+        let ffmpeg = locate(&wanted.unwrap_or_else(|| PathBuf::from("ffmpeg")))?;
+        let beside = ffmpeg.with_file_name("ffprobe");
+        let ffprobe = match from_env("REELMILL_FFPROBE") {
+            Some(named) => locate(&named)?,
+            None if beside.is_file() => beside,
+            None => locate(Path::new("ffprobe"))?,
+        };
+        let (main, probe) = tokio::join!(
+            ask_version(&ffmpeg, scratch),
+            ask_version(&ffprobe, scratch)
+        );
+        let ((version, libavcodec), (probe_version, _)) = (main?, probe?);
+        if libavcodec < OLDEST_LIBAVCODEC {
+            let reason = format!("version {version} is older than 5.1: install a newer ffmpeg");
+            return Err(MediaError::Unusable {
+                program: ffmpeg,
+                reason,
+            });
+        }
+        let scratch = scratch.to_path_buf();
+        Ok(Self {
+            ffmpeg,
+            ffprobe,
+            version,
+            probe_version,
+            libavcodec,
+            scratch,
+        })
+    }
+
+    /// The encoders that this ffmpeg has, by ffmpeg's names.
+    ///
+    /// # Errors
+    /// Any [`MediaError`].
+    pub async fn encoders(&self) -> Result<BTreeSet<String>, MediaError> {
+        let args = ["-hide_banner", "-encoders"];
+        let (text, _) = capture(ask(&self.ffmpeg, &self.scratch, &args), 1 << 20).await?;
+        // ` V....D libx264              libx264 H.264 …`, after a line of dashes.
+        let table = text
+            .lines()
+            .skip_while(|line| !line.contains("------"))
+            .skip(1);
+        Ok(table
+            .filter_map(|line| line.split_whitespace().nth(1))
+            .map(str::to_owned)
+            .collect())
+    }
+
+    /// How this ffmpeg is told to keep the decoder's timestamps when encoding: `-1` was the way
+    /// until 6, 7 and later take `demux` and refuse `-1`.
+    pub(crate) fn enc_time_base(&self) -> &'static str {
+        if self.libavcodec >= 61 { "demux" } else { "-1" }
+    }
+
+    /// Tools that are only named, for tests of argument vectors.
+    #[must_use]
+    pub fn named(version: &str, libavcodec: u32) -> Self {
+        Self {
+            ffmpeg: PathBuf::from("ffmpeg"),
+            ffprobe: PathBuf::from("ffprobe"),
+            version: version.to_owned(),
+            probe_version: version.to_owned(),
+            libavcodec,
+            scratch: PathBuf::from("."),
+        }
+    }
+}
+
+/// Makes a program's path absolute, searching the `PATH` for bare names.
+fn locate(program: &Path) -> Result<PathBuf, MediaError> {
+    let missing = || MediaError::Missing {
+        program: program.to_path_buf(),
+    };
+    if program.components().count() > 1 {
+        return std::path::absolute(program)
+            .ok()
+            .filter(|path| path.is_file())
+            .ok_or_else(missing);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file())
+        .ok_or_else(missing)
+}
+
+fn ask(program: &Path, scratch: &Path, args: &[&str]) -> Invocation {
+    Invocation {
+        action: "describe itself",
+        program: program.to_path_buf(),
+        args: args.iter().map(OsString::from).collect(),
+        dir: scratch.to_path_buf(),
+        reads: Vec::new(),
+        limits: ASK,
+    }
+}
+
+async fn ask_version(program: &Path, scratch: &Path) -> Result<(String, u32), MediaError> {
+    let (text, _) = capture(ask(program, scratch, &["-version"]), 1 << 20).await?;
+    parse_version(&text).ok_or_else(|| MediaError::Unusable {
+        program: program.to_path_buf(),
+        reason: "it does not print a version as ffmpeg does: is it ffmpeg?".to_owned(),
+    })
+}
+
+/// The version word and libavcodec's major version in the words of `ffmpeg -version`.
+fn parse_version(text: &str) -> Option<(String, u32)> {
+    let first = text.lines().next()?;
+    let version = first.split_once(" version ")?.1.split_whitespace().next()?;
+    let library = text
+        .lines()
+        .find_map(|line| line.strip_prefix("libavcodec"))?;
+    let major = library.trim().split('.').next()?.trim().parse().ok()?;
+    Some((version.to_owned(), major))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_releases_and_snapshots() {
+        let debian = "ffmpeg version 5.1.9-0+deb12u1 Copyright (c) 2000-2026\nlibavutil      57. 28.100\nlibavcodec     59. 37.100 / 59. 37.100\n";
+        assert_eq!(parse_version(debian), Some(("5.1.9-0+deb12u1".into(), 59)));
+        let snapshot = "ffprobe version N-120000-gabcdef Copyright\nlibavcodec     62. 11.100\n";
+        assert_eq!(
+            parse_version(snapshot),
+            Some(("N-120000-gabcdef".into(), 62))
+        );
+        assert_eq!(parse_version("bash 5"), None);
+    }
+}

@@ -1,0 +1,246 @@
+//! The argument vectors, one argument a line, for both generations of ffmpeg.
+//!
+//! `REELMILL_BLESS=1 cargo test -p reelmill-media` writes them anew: read the difference.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use reelmill_common::manifest::{AudioPlan, RenditionPlan, SeamRange};
+use reelmill_common::media_info::AudioStream;
+use reelmill_common::profile::{
+    AudioCodec, AudioSettings, PixelFormat, Rate, VideoCodec, VideoSettings,
+};
+use reelmill_common::{Timebase, Window};
+use reelmill_media::audio::AudioRequest;
+use reelmill_media::decode::DecodeRequest;
+use reelmill_media::encode::EncodeRequest;
+use reelmill_media::mux::{MuxRequest, MuxTrack, TimedFile};
+use reelmill_media::{Input, Tools, probe, scan};
+
+fn assert_golden(name: &str, args: &[OsString]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(format!("{name}.txt"));
+    let lines: Vec<_> = args
+        .iter()
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    let text = lines.join("\n") + "\n";
+    if std::env::var_os("REELMILL_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(text, golden, "{name} differs from {}", path.display());
+}
+
+fn old() -> Tools {
+    Tools::named("5.1", 59)
+}
+
+fn current() -> Tools {
+    Tools::named("9.0", 63)
+}
+
+fn source() -> Input {
+    Input::file("/films/a: 'strange' |%d name.mp4")
+}
+
+fn rendition(name: &str, size: (u32, u32), codec: VideoCodec, rate: Rate) -> RenditionPlan {
+    RenditionPlan {
+        name: name.to_owned(),
+        width: size.0,
+        height: size.1,
+        pixel_format: "yuv420p".to_owned(),
+        settings: VideoSettings {
+            codec,
+            preset: Some("fast".to_owned()),
+            rate,
+            pixel_format: PixelFormat::Named("yuv420p".to_owned()),
+            options: BTreeMap::new(),
+        },
+    }
+}
+
+fn encode<'a>(input: &'a Input, renditions: &'a [RenditionPlan]) -> EncodeRequest<'a> {
+    EncodeRequest {
+        input,
+        stream: 0,
+        timebase: Timebase::new(1, 90_000).unwrap(),
+        copy_timestamps: true,
+        lead_in_us: Some(7_999_999),
+        window: Window {
+            start: Some(900_000),
+            end: Some(1_440_000),
+        },
+        zero: 900_000,
+        first_frame_offset: 1890,
+        frame_rate: Some((30_000, 1001)),
+        fragment_ms: 2000,
+        deinterlace: false,
+        square_pixels: true,
+        source_size: (1920, 1080),
+        renditions,
+        timescale: 90_000,
+        threads: 1,
+        start_seam: Some(SeamRange {
+            from: 894_690,
+            to: 905_491,
+        }),
+        end_seam: Some(SeamRange {
+            from: 1_434_690,
+            to: 1_445_491,
+        }),
+        every_frame: false,
+    }
+}
+
+#[test]
+fn a_window_of_a_ladder() {
+    let (input, capped) = (
+        source(),
+        Rate::CappedCrf {
+            crf: 21,
+            max_kbps: 5000,
+        },
+    );
+    let ladder = [
+        rendition("1080p", (1920, 1080), VideoCodec::H264, capped),
+        rendition("360p", (640, 360), VideoCodec::H264, Rate::Crf(23)),
+    ];
+    assert_golden("encode-window-5.1", &encode(&input, &ladder).args(&old()));
+    assert_golden(
+        "encode-window-current",
+        &encode(&input, &ladder).args(&current()),
+    );
+}
+
+#[test]
+fn a_whole_interlaced_source_with_every_frame_hashed() {
+    let input = source();
+    let ladder = [rendition(
+        "lossless",
+        (720, 576),
+        VideoCodec::H264,
+        Rate::Lossless,
+    )];
+    let whole = EncodeRequest {
+        copy_timestamps: false,
+        lead_in_us: None,
+        window: Window::ALL,
+        deinterlace: true,
+        source_size: (720, 576),
+        square_pixels: false,
+        threads: 2,
+        start_seam: None,
+        end_seam: None,
+        every_frame: true,
+        ..encode(&input, &ladder)
+    };
+    assert_golden("encode-whole", &whole.args(&old()));
+}
+
+#[test]
+fn each_codec() {
+    let input = source();
+    for (name, codec, rate) in [
+        (
+            "hevc",
+            VideoCodec::Hevc,
+            Rate::CappedCrf {
+                crf: 24,
+                max_kbps: 4000,
+            },
+        ),
+        ("av1", VideoCodec::Av1, Rate::Crf(32)),
+        (
+            "vp9",
+            VideoCodec::Vp9,
+            Rate::CappedCrf {
+                crf: 31,
+                max_kbps: 4000,
+            },
+        ),
+    ] {
+        let ladder = [rendition(name, (1280, 720), codec, rate)];
+        assert_golden(
+            &format!("encode-{name}"),
+            &encode(&input, &ladder).args(&current()),
+        );
+    }
+}
+
+#[test]
+fn an_audio_track() {
+    let input = source();
+    let plan = AudioPlan {
+        stream: AudioStream {
+            index: 2,
+            codec: "ac3".to_owned(),
+            sample_rate: 48_000,
+            channels: 6,
+            layout: Some("5.1(side)".to_owned()),
+            language: Some("fra".to_owned()),
+            title: None,
+            default: true,
+        },
+        settings: AudioSettings {
+            codec: AudioCodec::Opus,
+            kbps: Some(128),
+        },
+        kbps: Some(384),
+        cost_ms: 1000,
+    };
+    let request = AudioRequest {
+        input: &input,
+        plan: &plan,
+        copy_timestamps: true,
+    };
+    assert_golden("audio", &request.args());
+}
+
+#[test]
+fn progressive_files() {
+    let file = |name: &str, starts_us| TimedFile {
+        path: PathBuf::from(name),
+        starts_us,
+    };
+    let request = MuxRequest {
+        pictures: vec![
+            (
+                file("/scratch/1080p.mp4", 0),
+                PathBuf::from("/scratch/output_1080p.mp4"),
+            ),
+            (
+                file("/scratch/360p.mp4", 0),
+                PathBuf::from("/scratch/output_360p.mp4"),
+            ),
+        ],
+        audio: vec![MuxTrack {
+            file: file("/scratch/track_0.mp4", 2_980_000),
+            language: Some("eng".to_owned()),
+            title: Some("Director's = comment".to_owned()),
+            default: true,
+        }],
+        audio_only: None,
+        movie_timescale: 48_000,
+    };
+    assert_golden("mux", &request.args());
+}
+
+#[test]
+fn looking_at_a_source() {
+    let input = source();
+    assert_golden("probe", &probe::args(&input));
+    assert_golden("scan", &scan::args(&input));
+    let decode = DecodeRequest {
+        input: &input,
+        stream: Some(0),
+        timebase: Timebase::new(1, 90_000).ok(),
+        copy_timestamps: true,
+        deinterlace: true,
+    };
+    assert_golden("decode", &decode.args(&current()));
+}
