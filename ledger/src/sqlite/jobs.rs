@@ -1,0 +1,236 @@
+//! What people see: jobs and workers.
+
+use std::time::Duration;
+
+use reelmill_common::job::{JobError, JobStatus, Phase};
+use reelmill_common::{JobId, WorkerId};
+use rusqlite::{OptionalExtension as _, Row, Transaction, params};
+
+use super::db::BoxError;
+use super::{millis, tasks};
+use crate::{JobRecord, Millis, NewJob, WorkerRecord};
+
+/// Workers that were silent for so long are forgotten: most ids never come back.
+const FORGET_WORKERS_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` does not end a job")]
+struct NotTerminal(&'static str);
+
+pub(super) fn create(tx: &Transaction<'_>, now: Millis, job: &NewJob) -> Result<bool, BoxError> {
+    let created = tx.execute(
+        "INSERT INTO job (id, profile, name, status, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT (id) DO NOTHING",
+        params![
+            job.id.as_str(),
+            job.profile,
+            job.name,
+            JobStatus::Pending.as_str(),
+            now
+        ],
+    )?;
+    Ok(created > 0)
+}
+
+pub(super) fn status(tx: &Transaction<'_>, job: &JobId) -> Result<Option<JobStatus>, BoxError> {
+    let word: Option<String> = tx
+        .prepare_cached("SELECT status FROM job WHERE id = ?1")?
+        .query_row([job.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(word.map(|word| word.parse()).transpose()?)
+}
+
+/// Notes that something about a job changed. An ended job keeps the time of its end.
+pub(super) fn touch(tx: &Transaction<'_>, now: Millis, job: &JobId) -> Result<(), BoxError> {
+    tx.prepare_cached(
+        "UPDATE job SET updated_at = ?2 WHERE id = ?1 AND status IN ('pending', 'running')",
+    )?
+    .execute(params![job.as_str(), now])?;
+    Ok(())
+}
+
+/// Notes that a task of a job was claimed.
+pub(super) fn start(tx: &Transaction<'_>, now: Millis, job: &JobId) -> Result<(), BoxError> {
+    tx.prepare_cached(
+        "UPDATE job SET status = 'running', updated_at = ?2
+         WHERE id = ?1 AND status IN ('pending', 'running')",
+    )?
+    .execute(params![job.as_str(), now])?;
+    Ok(())
+}
+
+pub(super) fn set_phase(
+    tx: &Transaction<'_>,
+    now: Millis,
+    job: &JobId,
+    phase: Phase,
+) -> Result<(), BoxError> {
+    tx.execute(
+        "UPDATE job SET phase = ?2, updated_at = ?3
+         WHERE id = ?1 AND status = 'running' AND phase IS NOT ?2",
+        params![job.as_str(), phase.as_str(), now],
+    )?;
+    Ok(())
+}
+
+pub(super) fn finish(
+    tx: &Transaction<'_>,
+    now: Millis,
+    job: &JobId,
+    end: JobStatus,
+    error: Option<&JobError>,
+) -> Result<Option<JobStatus>, BoxError> {
+    if !end.is_terminal() {
+        return Err(NotTerminal(end.as_str()).into());
+    }
+    match status(tx, job)? {
+        Some(status) if !status.is_terminal() => {}
+        ended_or_unknown => return Ok(ended_or_unknown),
+    }
+    let error = error.map(serde_json::to_string).transpose()?;
+    tx.execute(
+        "UPDATE job SET status = ?2, phase = NULL, error = ?3, updated_at = ?4 WHERE id = ?1",
+        params![job.as_str(), end.as_str(), error, now],
+    )?;
+    tasks::end_leases(tx, job)?;
+    Ok(Some(end))
+}
+
+pub(super) fn retry(tx: &Transaction<'_>, now: Millis, job: &JobId) -> Result<bool, BoxError> {
+    let revived = tx.execute(
+        "UPDATE job SET status = 'running', phase = NULL, error = NULL, updated_at = ?2
+         WHERE id = ?1 AND status IN ('failed', 'cancelled')",
+        params![job.as_str(), now],
+    )?;
+    if revived > 0 {
+        tasks::refund_all(tx, job)?;
+    }
+    Ok(revived > 0)
+}
+
+pub(super) fn forget(tx: &Transaction<'_>, job: &JobId) -> Result<(), BoxError> {
+    // Its tasks go with it.
+    tx.execute("DELETE FROM job WHERE id = ?1", [job.as_str()])?;
+    Ok(())
+}
+
+/// A job and what its tasks add up to. Frames of a lease that has ended are not being made any
+/// more.
+const SELECT: &str = "
+    SELECT id, profile, name, status, phase, error, created_at, updated_at,
+           count(key), coalesce(sum(done), 0), coalesce(sum(frames), 0),
+           coalesce(sum(CASE
+               WHEN done THEN frames
+               WHEN worker IS NOT NULL AND expires_at > ?1 THEN min(reported, frames)
+               ELSE 0 END), 0)
+    FROM job LEFT JOIN task ON task.job = job.id AND needed AND NOT retired";
+
+pub(super) fn one(
+    tx: &Transaction<'_>,
+    now: Millis,
+    job: &JobId,
+) -> Result<Option<JobRecord>, BoxError> {
+    let mut select = tx.prepare_cached(&format!("{SELECT} WHERE id = ?2 GROUP BY serial"))?;
+    let mut rows = select.query(params![now, job.as_str()])?;
+    rows.next()?.map(record).transpose()
+}
+
+pub(super) fn page(
+    tx: &Transaction<'_>,
+    now: Millis,
+    status: Option<JobStatus>,
+    after: Option<&JobId>,
+    limit: usize,
+) -> Result<Vec<JobRecord>, BoxError> {
+    let mut before = i64::MAX;
+    if let Some(after) = after {
+        let serial = tx
+            .query_row(
+                "SELECT serial FROM job WHERE id = ?1",
+                [after.as_str()],
+                |row| row.get(0),
+            )
+            .optional()?;
+        // The place of a job that was forgotten is not known any more.
+        let Some(serial) = serial else {
+            return Ok(vec![]);
+        };
+        before = serial;
+    }
+    // Two statements, so that a status is looked up in its index.
+    let filter = if status.is_some() {
+        "status = ?3"
+    } else {
+        "?3 IS NULL"
+    };
+    let mut select = tx.prepare_cached(&format!(
+        "{SELECT} WHERE serial < ?2 AND {filter} GROUP BY serial ORDER BY serial DESC LIMIT ?4"
+    ))?;
+    let status = status.map(JobStatus::as_str);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = select.query(params![now, before, status, limit])?;
+    let mut page = vec![];
+    while let Some(row) = rows.next()? {
+        page.push(record(row)?);
+    }
+    Ok(page)
+}
+
+fn record(row: &Row<'_>) -> Result<JobRecord, BoxError> {
+    let (status, phase): (String, Option<String>) = (row.get(3)?, row.get(4)?);
+    let error: Option<String> = row.get(5)?;
+    Ok(JobRecord {
+        id: JobId::new(row.get::<_, String>(0)?)?,
+        profile: row.get(1)?,
+        name: row.get(2)?,
+        status: status.parse()?,
+        phase: phase.map(|word| word.parse()).transpose()?,
+        total_chunks: row.get(8)?,
+        completed_chunks: row.get(9)?,
+        total_frames: row.get(10)?,
+        completed_frames: row.get(11)?,
+        created_at: row.get(6)?,
+        updated_at: row.get(7)?,
+        error: error.map(|json| serde_json::from_str(&json)).transpose()?,
+    })
+}
+
+pub(super) fn heartbeat(
+    tx: &Transaction<'_>,
+    now: Millis,
+    worker: &WorkerRecord,
+) -> Result<(), BoxError> {
+    tx.execute(
+        "INSERT OR REPLACE INTO worker (id, slots, version, ffmpeg, last_heartbeat)
+         VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![
+            worker.id.as_str(),
+            worker.slots,
+            worker.version,
+            worker.ffmpeg,
+            now
+        ],
+    )?;
+    let oldest = now.saturating_sub(millis(FORGET_WORKERS_AFTER));
+    tx.execute("DELETE FROM worker WHERE last_heartbeat < ?1", [oldest])?;
+    Ok(())
+}
+
+pub(super) fn workers(tx: &Transaction<'_>, since: Millis) -> Result<Vec<WorkerRecord>, BoxError> {
+    let mut select = tx.prepare_cached(
+        "SELECT id, slots, version, ffmpeg, last_heartbeat FROM worker
+         WHERE last_heartbeat >= ?1 ORDER BY id",
+    )?;
+    let mut rows = select.query([since])?;
+    let mut workers = vec![];
+    while let Some(row) = rows.next()? {
+        workers.push(WorkerRecord {
+            id: WorkerId::new(row.get::<_, String>(0)?)?,
+            slots: row.get(1)?,
+            version: row.get(2)?,
+            ffmpeg: row.get(3)?,
+            last_heartbeat: row.get(4)?,
+        });
+    }
+    Ok(workers)
+}

@@ -1,0 +1,183 @@
+//! Writing beside, moving into place, and making that durable.
+
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// No part of a key begins with a dot, so no key can name this folder.
+pub(super) const FOLDER: &str = ".staging";
+
+/// Nobody takes longer than this to write an object.
+const STALE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How often a writer makes a folder anew that a deleter found empty and removed.
+const FOLDER_ATTEMPTS: u32 = 100;
+
+/// Makes the folders of a store and removes what dead writers left.
+pub(super) fn prepare(root: &Path) -> io::Result<()> {
+    let folder = root.join(FOLDER);
+    fs::create_dir_all(&folder)?;
+    sync_folder(root)?;
+    if let Some(parent) = root.parent() {
+        sync_folder(parent)?;
+    }
+    let oldest = seconds(SystemTime::now()).saturating_sub(STALE_AFTER.as_secs());
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        if written_at(&path).is_some_and(|at| at < oldest) {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => tracing::debug!(file = %path.display(), "removed a stale staged file"),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// When a staged file was begun, from its name: a copied or moved file's own times are older.
+fn written_at(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.split('-').next()?.parse().ok()
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+/// A name that no other writer uses: the time, the process, and a count.
+fn unique_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!(
+        "{}-{:09}-{}-{count}",
+        now.as_secs(),
+        now.subsec_nanos(),
+        std::process::id()
+    )
+}
+
+/// A whole file on disk that is not in place yet; what is left of it goes when this is dropped.
+#[derive(Debug)]
+pub(super) struct Staged {
+    path: PathBuf,
+}
+
+impl Staged {
+    /// Stages bytes, durably.
+    pub(super) fn write(root: &Path, bytes: &[u8]) -> io::Result<Self> {
+        let (staged, mut file) = Self::create(&root.join(FOLDER), "")?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok(staged)
+    }
+
+    /// Stages a copy of a file, durably.
+    pub(super) fn copy(root: &Path, from: &Path) -> io::Result<Self> {
+        let mut from = File::open(from)?;
+        let (staged, mut file) = Self::create(&root.join(FOLDER), "")?;
+        io::copy(&mut from, &mut file)?;
+        file.sync_all()?;
+        Ok(staged)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn create(folder: &Path, prefix: &str) -> io::Result<(Self, File)> {
+        let path = folder.join(format!("{prefix}{}", unique_name()));
+        let file = File::options().write(true).create_new(true).open(&path)?;
+        Ok((Self { path }, file))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // Also after a rename: between two links of one file it does nothing.
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                tracing::debug!(file = %self.path.display(), %error, "a staged file was left behind");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Makes the folders above `object` and moves something there.
+pub(super) fn place(object: &Path, step: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    let folder = object.parent().unwrap_or(object);
+    let mut attempt = 1;
+    loop {
+        match make_folder(folder).and_then(|()| step(object)) {
+            Err(error) if error.kind() == ErrorKind::NotFound && attempt < FOLDER_ATTEMPTS => {
+                attempt += 1;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Makes a folder and those above it. "There is one" is for the object, not for its folder: such an
+/// answer means that a file has the folder's place, or that the folder was removed meanwhile.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    match fs::create_dir_all(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            let kind = match fs::metadata(folder) {
+                Ok(meta) if meta.is_dir() => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::NotFound => ErrorKind::NotFound,
+                _ => ErrorKind::NotADirectory,
+            };
+            Err(io::Error::new(kind, error))
+        }
+        made => made,
+    }
+}
+
+/// Makes the name of `object`, and those of all folders above it, durable.
+pub(super) fn sync_folders(root: &Path, object: &Path) -> io::Result<()> {
+    for folder in object.ancestors().skip(1) {
+        match sync_folder(folder) {
+            // Somebody deleted the object meanwhile, and then its folder.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            synced => synced?,
+        }
+        if folder == root {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Puts the object at `path`, already open as `object`, at `file`: as a link where the file system
+/// can, else as a copy.
+pub(super) fn replace(path: &Path, object: &mut File, file: &Path) -> io::Result<()> {
+    let folder = match file.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let link = Staged {
+        path: folder.join(format!(".reelmill-{}", unique_name())),
+    };
+    if fs::hard_link(path, &link.path).is_ok() {
+        return fs::rename(&link.path, file);
+    }
+    copy_over(object, folder, file)
+}
+
+/// Replaces `file` by what `object` holds from its start.
+pub(super) fn copy_over(object: &mut File, folder: &Path, file: &Path) -> io::Result<()> {
+    let (staged, mut copy) = Staged::create(folder, ".reelmill-")?;
+    object.rewind()?;
+    io::copy(object, &mut copy)?;
+    fs::rename(&staged.path, file)
+}

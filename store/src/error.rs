@@ -1,0 +1,57 @@
+//! What can go wrong with a store.
+
+use reelmill_common::{ObjectKey, Retryable};
+
+/// The outcome of a store operation that did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// There is no such object.
+    #[error("`{0}` is not in the store")]
+    NotFound(ObjectKey),
+    /// There is one already.
+    #[error("`{0}` is in the store already")]
+    AlreadyExists(ObjectKey),
+    /// No room is left.
+    #[error("no space is left for `{key}`: free some and run again")]
+    Full {
+        /// What was being written.
+        key: ObjectKey,
+        /// The backend's own error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The backend failed.
+    #[error("cannot {action} `{key}`")]
+    Backend {
+        /// What was tried, such as `read`.
+        action: &'static str,
+        /// On which object or prefix.
+        key: String,
+        /// Whether trying again may help.
+        retryable: bool,
+        /// The backend's own error.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+impl Retryable for StoreError {
+    fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::Backend {
+                retryable: true,
+                ..
+            }
+        )
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound(_) => "object-not-found",
+            Self::AlreadyExists(_) => "object-already-exists",
+            Self::Full { .. } => "store-full",
+            Self::Backend { .. } => "store-failed",
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The store port: keep objects.
+//!
+//! Object storage is the truth of a job: it exists when its manifest exists, a chunk is done when
+//! its done-marker exists, it is finished when its certificate exists. [`Store`] is the contract
+//! that makes this hold; the backends are a directory on this machine and, later, S3.
+
+use std::ops::Range;
+use std::path::Path;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reelmill_common::ObjectKey;
+
+#[cfg(feature = "conformance")]
+#[expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a suite fails by panicking"
+)]
+pub mod conformance;
+#[cfg(feature = "directory")]
+mod directory;
+mod error;
+#[cfg(feature = "conformance")]
+mod faulty;
+
+#[cfg(feature = "directory")]
+pub use directory::DirectoryStore;
+pub use error::StoreError;
+#[cfg(feature = "conformance")]
+pub use faulty::FaultyStore;
+#[cfg(feature = "conformance")]
+pub use reelmill_common::faults::{Faults, InjectedFault, When};
+
+/// What the store knows of an object without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// The object's name.
+    pub key: ObjectKey,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// Keeps objects under keys.
+///
+/// Every method may be called from any number of tasks and processes at once. A future dropped
+/// half-way leaves either the whole effect or none that a reader could see. Errors tell whether
+/// trying again may help ([`reelmill_common::Retryable`]); nothing is retried inside beyond what a
+/// client library does by itself.
+#[async_trait]
+pub trait Store: std::fmt::Debug + Send + Sync {
+    /// Writes an object, replacing one that is there.
+    ///
+    /// Atomic: a reader sees the old object, the new one, or none, never a part. Durable when the
+    /// future returns `Ok`. Idempotent for the same bytes.
+    ///
+    /// # Errors
+    /// Any failure; the object is then as it was before, or whole and new.
+    async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Writes an object only where none is.
+    ///
+    /// Atomic like [`put`](Self::put), and of any number of callers at once exactly one succeeds.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when the key is taken, whoever took it, also by an earlier
+    /// call of the same caller whose answer was lost: read the object to see who won.
+    async fn put_new(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), StoreError>;
+
+    /// Writes an object from a file, replacing one that is there; memory stays bounded whatever
+    /// the file's length.
+    ///
+    /// Atomic and durable like [`put`](Self::put). The caller gives the file away: the backend may
+    /// move it, so after `Ok` it may be gone, and it must not be written to again.
+    ///
+    /// # Errors
+    /// Any failure; the file is then still where it was.
+    async fn put_file(&self, key: &ObjectKey, file: &Path) -> Result<(), StoreError>;
+
+    /// Reads a whole object into memory; for manifests, markers and playlists.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none, and only then.
+    async fn get(&self, key: &ObjectKey) -> Result<Bytes, StoreError>;
+
+    /// Reads the bytes `range` of an object into memory. A range that reaches past the end gives
+    /// what there is, one that begins at or after the end gives nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none, and only then.
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, StoreError>;
+
+    /// Puts a copy of an object at `file`, replacing what is there; memory stays bounded.
+    ///
+    /// Atomic for readers of `file`. The copy may share storage with the object (a hard link), so
+    /// it must not be written to.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none; on any failure `file` is as it was.
+    async fn get_file(&self, key: &ObjectKey, file: &Path) -> Result<(), StoreError>;
+
+    /// Tells whether an object exists, and its length.
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`] when there is none, and only then.
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, StoreError>;
+
+    /// Removes an object. Idempotent: a missing key is `Ok`.
+    ///
+    /// # Errors
+    /// Any failure; the object is then whole or gone.
+    async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError>;
+
+    /// Lists objects whose key begins with `prefix`, sorted by key, at most `limit` of them,
+    /// beginning after the key `after`.
+    ///
+    /// Complete: an object that exists throughout the call and falls in the page is listed. An
+    /// empty answer means that there are no more. What is being written is not listed.
+    ///
+    /// # Errors
+    /// Any failure.
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&ObjectKey>,
+        limit: usize,
+    ) -> Result<Vec<ObjectMeta>, StoreError>;
+}
