@@ -1,0 +1,164 @@
+//! The first stage: opens a source in place, probes and scans it, plans windows, lead-ins and audio
+//! tasks, writes the manifest and publishes a message for each task.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reelmill_common::job::Phase;
+use reelmill_common::manifest::{Location, Manifest, SourceInfo};
+use reelmill_common::request::JobRequest;
+use reelmill_common::{JobId, Retryable as _, key};
+use reelmill_ledger::NewJob;
+use reelmill_media::{Input, MediaError, Tools, probe, scan};
+use reelmill_source::Sources;
+use reelmill_stage::{
+    Handler, Outcome, Ports, StageError, Work, blocking, create_json, load_json, manifest, planned,
+    publish_missing, revisions, scratch_folder,
+};
+
+mod admit;
+mod cost;
+mod plan;
+mod summary;
+mod windows;
+
+use plan::{Facts, plan};
+use summary::Scanner;
+
+/// Plans jobs.
+#[derive(Debug)]
+pub struct Splitter {
+    /// The three ports.
+    pub ports: Ports,
+    /// The ffmpeg that jobs planned here will use.
+    pub tools: Arc<Tools>,
+    /// Shared with the other stages of this process, so that a source is read for its digest once.
+    pub sources: Arc<Sources>,
+    /// Where scratch folders are made.
+    pub scratch: PathBuf,
+}
+
+#[async_trait]
+impl Handler for Splitter {
+    async fn handle(&self, work: &Work) -> Result<Outcome, StageError> {
+        let job = &work.task.job;
+        let store = self.ports.store.as_ref();
+        let manifest = match manifest(store, job).await? {
+            Some(manifest) => manifest,
+            None => self.plan(job).await?,
+        };
+        let revisions = revisions(store, job).await?;
+        self.ports.ledger.set_phase(job, Phase::Transcoding).await?;
+        publish_missing(&self.ports, &manifest, &revisions).await?;
+        Ok(Outcome::Complete)
+    }
+}
+
+impl Splitter {
+    /// Plans a job and writes its manifest; should another have written one meanwhile, that one
+    /// counts.
+    async fn plan(&self, job: &JobId) -> Result<Manifest, StageError> {
+        let store = self.ports.store.as_ref();
+        let Some(request) = load_json::<JobRequest>(store, &key::request(job)).await? else {
+            let message = format!(
+                "`{}` is not in the store: submit the job again",
+                key::request(job)
+            );
+            return Err(StageError::permanent("request-missing", message));
+        };
+        self.ports.ledger.set_phase(job, Phase::Scanning).await?;
+        let manifest = self.look(job, &request).await?;
+        let new = NewJob {
+            id: job.clone(),
+            profile: manifest.profile.clone(),
+            name: manifest.source.name.clone(),
+        };
+        self.ports.ledger.create_job(&new).await?;
+        match create_json(store, &key::manifest(job), &manifest).await? {
+            true => Ok(manifest),
+            false => planned(store, job).await,
+        }
+    }
+
+    /// Probes and scans the source.
+    async fn look(&self, job: &JobId, request: &JobRequest) -> Result<Manifest, StageError> {
+        let Location::Path(path) = &request.location;
+        let dir = scratch_folder(&self.scratch, "scan")?;
+        let input = Input::file(path);
+        let probing = probe::probe(&self.tools, &input, dir.path());
+        let (source, probed, encoders) =
+            tokio::join!(self.describe(path), probing, self.tools.encoders());
+        // By the name that was asked for, whatever a link leads to.
+        let source = SourceInfo {
+            name: request.name.clone(),
+            ..source?
+        };
+        let probed = probed.map_err(|error| not_media(&source, &error))?;
+        admit::encoders(&request.profile, &encoders?)?;
+        admit::streams(&source, &probed)?;
+
+        let mut info = probed.info;
+        if request.profile.video.is_empty() {
+            info.video = None;
+        }
+        let mut summary = None;
+        if let Some(stream) = &info.video {
+            let mut scanner =
+                Scanner::new(stream.timebase, request.profile.fragment_ms, &info.format);
+            scan::scan(&self.tools, &input, dir.path(), &mut |packet| {
+                scanner.add(packet);
+            })
+            .await
+            .map_err(|error| not_media(&source, &error))?;
+            summary = scanner.finish();
+            admit::picture(&source, stream, summary.as_ref(), request.trusted)?;
+        }
+        let mut left_out = probed.left_out;
+        if info.video.is_some() && summary.is_none() {
+            left_out.push("the picture has no packets".to_owned());
+            info.video = None;
+        }
+        admit::something(&source, &info, &request.profile, &left_out)?;
+        let ffmpeg = self.tools.version.as_str();
+        Ok(plan(Facts {
+            job,
+            request,
+            source,
+            ffmpeg,
+            info,
+            summary,
+            left_out,
+        }))
+    }
+
+    async fn describe(&self, path: &std::path::Path) -> Result<SourceInfo, StageError> {
+        let (sources, path) = (Arc::clone(&self.sources), path.to_path_buf());
+        Ok(blocking(move || sources.describe(&path)).await??)
+    }
+}
+
+/// ffprobe's refusal in words for whoever sent the source.
+fn not_media(source: &SourceInfo, error: &MediaError) -> StageError {
+    match error {
+        MediaError::Failed { tail, .. } => StageError::permanent(
+            "not-media",
+            format!(
+                "`{}` is not a media file that can be opened: check what it is",
+                source.name
+            ),
+        )
+        .with_detail(tail),
+        MediaError::TimedOut { .. }
+        | MediaError::OutOfMemory { .. }
+        | MediaError::TooMuchCpu { .. }
+        | MediaError::TooMuchOutput { .. } => {
+            let message = format!(
+                "`{}` is refused: reading its header takes more than it may ({error})",
+                source.name
+            );
+            StageError::permanent("not-media", message).with_detail(error.detail())
+        }
+        other => StageError::of(other),
+    }
+}

@@ -1,0 +1,335 @@
+//! From what is known of a source to the manifest. Pure.
+
+use reelmill_common::manifest::{
+    AudioPlan, ChunkPlan, LeadIn, Manifest, SeamRange, SourceInfo, VERSION, VideoPlan,
+};
+use reelmill_common::media_info::{MediaInfo, VideoStream};
+use reelmill_common::profile::{Profile, audio_kbps, ladder};
+use reelmill_common::request::JobRequest;
+use reelmill_common::{JobId, Timebase, Window};
+
+use crate::cost::{FrameCost, audio_ms, whole};
+use crate::summary::{Cell, Key, Summary};
+use crate::windows::{Costs, cut};
+
+/// Everything that a plan follows from.
+#[derive(Debug)]
+pub(crate) struct Facts<'a> {
+    pub(crate) job: &'a JobId,
+    pub(crate) request: &'a JobRequest,
+    pub(crate) source: SourceInfo,
+    pub(crate) ffmpeg: &'a str,
+    pub(crate) info: MediaInfo,
+    /// `None` when there is no picture to encode.
+    pub(crate) summary: Option<Summary>,
+    /// One sentence for each stream that was left out.
+    pub(crate) left_out: Vec<String>,
+}
+
+/// Plans a job.
+pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
+    let Facts {
+        job,
+        request,
+        source,
+        ffmpeg,
+        info,
+        summary,
+        left_out,
+    } = facts;
+    let profile = &request.profile;
+    let mut deviations = left_out;
+    let copy_timestamps = summary.as_ref().is_some_and(|summary| !summary.jumps);
+    let seconds = summary.as_ref().map_or(0.0, length_seconds);
+    let audio: Vec<AudioPlan> = info
+        .audio
+        .iter()
+        .filter_map(|s| audio_plan(profile, s, seconds))
+        .collect();
+    let video = info.video.zip(summary).map(|(stream, summary)| {
+        if let Some(trouble) = &summary.trouble {
+            deviations.push(format!("the source is encoded as one chunk: {trouble}"));
+        }
+        video_plan(request, stream, &summary, &audio)
+    });
+    Manifest {
+        version: VERSION,
+        job: job.clone(),
+        source,
+        ffmpeg: ffmpeg.to_owned(),
+        profile: profile.name.clone(),
+        profile_digest: profile.digest(),
+        proof: request.proof,
+        outputs: profile.outputs,
+        copy_timestamps,
+        video,
+        audio,
+        deviations,
+    }
+}
+
+fn audio_plan(
+    profile: &Profile,
+    stream: &reelmill_common::media_info::AudioStream,
+    seconds: f64,
+) -> Option<AudioPlan> {
+    let settings = profile.audio.clone()?;
+    Some(AudioPlan {
+        kbps: audio_kbps(&settings, stream.channels),
+        cost_ms: audio_ms(seconds, stream.channels),
+        stream: stream.clone(),
+        settings,
+    })
+}
+
+fn length_seconds(summary: &Summary) -> f64 {
+    f64::from(summary.grid.step_ms) / 1000.0 * summary.cells.len() as f64
+}
+
+fn video_plan(
+    request: &JobRequest,
+    stream: VideoStream,
+    summary: &Summary,
+    audio: &[AudioPlan],
+) -> VideoPlan {
+    let renditions = ladder(&request.profile, &stream);
+    let frame = FrameCost::of(&stream, &renditions);
+    let map = Map::new(summary);
+    let costs = costs(summary, &map, frame, audio);
+    let longest = request
+        .window_ms
+        .map(|ms| (ms / request.profile.fragment_ms.max(1)) as usize);
+    let repeats = renditions.iter().all(|r| r.settings.repeats_with_threads());
+    let cuts = match summary.trouble {
+        Some(_) => crate::windows::Cuts {
+            starts: vec![0],
+            all_cores: request.slots > 1 && repeats,
+        },
+        None => cut(&costs, request.slots as usize, longest, repeats),
+    };
+    let ends = cuts.starts.iter().skip(1).copied().map(Some).chain([None]);
+    let chunks: Vec<ChunkPlan> = cuts
+        .starts
+        .iter()
+        .zip(ends)
+        .map(|(&start, end)| map.chunk(start, end, &costs))
+        .collect();
+    VideoPlan {
+        grid: summary.grid,
+        timescale: timescale(stream.timebase),
+        deinterlace: request.profile.deinterlace && stream.interlaced,
+        threads: if cuts.all_cores && chunks.len() == 1 {
+            request.slots
+        } else {
+            1
+        },
+        stream,
+        renditions,
+        chunks,
+    }
+}
+
+/// Ticks per second in which every PTS of the source is a whole number, made fine enough for
+/// players by doubling as ffmpeg's own muxer does.
+fn timescale(timebase: Timebase) -> u32 {
+    let mut timescale = timebase.den();
+    while timescale < 10_000 {
+        timescale *= 2;
+    }
+    timescale
+}
+
+/// The work in each cell: frames by their number, and by how many bytes the source spends on
+/// them, since what is hard to predict for its encoder is for ours.
+fn costs(summary: &Summary, map: &Map<'_>, frame: FrameCost, audio: &[AudioPlan]) -> Costs {
+    let bytes: u64 = summary.cells.iter().map(|cell| cell.bytes).sum();
+    let mean = bytes as f64 / summary.packets.max(1) as f64;
+    let cell_cost = |cell: &Cell| {
+        if cell.packets == 0 {
+            return 0.0;
+        }
+        let packets = cell.packets as f64;
+        let busy = (cell.bytes as f64 / packets / mean.max(1.0)).clamp(0.2, 4.0);
+        packets * (frame.decode_ms + frame.encode_ms * (0.75 + 0.25 * busy))
+    };
+    let lead_in = |start: usize| {
+        let packets = map
+            .lead_ins(start)
+            .first()
+            .map_or(0, |lead_in| lead_in.packets);
+        packets as f64 * frame.decode_ms
+    };
+    Costs {
+        cells: summary.cells.iter().map(cell_cost).collect(),
+        packets: summary.cells.iter().map(|cell| cell.packets).collect(),
+        lead_ins: (0..summary.cells.len()).map(lead_in).collect(),
+        audio: audio.iter().map(|track| track.cost_ms as f64).collect(),
+    }
+}
+
+/// The cells with what makes questions about stretches of them quick.
+#[derive(Debug)]
+struct Map<'a> {
+    summary: &'a Summary,
+    /// Packets in all cells before each.
+    before: Vec<u64>,
+    /// All keyframes by PTS.
+    keys: Vec<Key>,
+}
+
+impl<'a> Map<'a> {
+    fn new(summary: &'a Summary) -> Self {
+        let mut before = vec![0];
+        let mut sum = 0;
+        for cell in &summary.cells {
+            sum += cell.packets;
+            before.push(sum);
+        }
+        let mut keys: Vec<Key> = summary
+            .cells
+            .iter()
+            .flat_map(|cell| cell.keys.clone())
+            .collect();
+        keys.sort_by_key(|key| key.pts);
+        Self {
+            summary,
+            before,
+            keys,
+        }
+    }
+
+    fn packets_before(&self, cell: usize) -> u64 {
+        self.before
+            .get(cell)
+            .or(self.before.last())
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn chunk(&self, start: usize, end: Option<usize>, costs: &Costs) -> ChunkPlan {
+        let grid = self.summary.grid;
+        let tick = |cell: usize| grid.start(i64::try_from(cell).unwrap_or(i64::MAX));
+        let last = end.unwrap_or(self.summary.cells.len());
+        let work: f64 = costs
+            .cells
+            .get(start..last)
+            .unwrap_or_default()
+            .iter()
+            .sum();
+        let lead_in = costs.lead_ins.get(start).copied().unwrap_or_default();
+        ChunkPlan {
+            window: Window {
+                start: (start > 0).then(|| tick(start)),
+                end: end.map(tick),
+            },
+            lead_ins: if start > 0 {
+                self.lead_ins(start)
+            } else {
+                Vec::new()
+            },
+            start_seam: (start > 0).then(|| self.seam(start)),
+            end_seam: end.map(|end| self.seam(end)),
+            first_packet: self.first_packet(start),
+            packets: self.packets_before(last) - self.packets_before(start),
+            cost_ms: whole(work + lead_in),
+        }
+    }
+
+    fn first_packet(&self, cell: usize) -> Option<i64> {
+        let cells = self.summary.cells.get(cell..).unwrap_or_default().iter();
+        cells.flat_map(|cell| &cell.firsts).next().copied()
+    }
+
+    /// The frames around the start of a cell, by the packets that the scan saw there.
+    fn seam(&self, cell: usize) -> SeamRange {
+        let cells = &self.summary.cells;
+        let before = cells.get(..cell).unwrap_or_default().iter().rev();
+        let from = before
+            .flat_map(|cell| cell.lasts.iter().rev())
+            .take(SEAM)
+            .last();
+        let after = cells.get(cell..).unwrap_or_default().iter();
+        let to = after.flat_map(|cell| &cell.firsts).take(SEAM).last();
+        let boundary = self
+            .summary
+            .grid
+            .start(i64::try_from(cell).unwrap_or(i64::MAX));
+        SeamRange {
+            from: from.copied().unwrap_or(boundary),
+            to: to.copied().unwrap_or(boundary).saturating_add(1),
+        }
+    }
+
+    /// Places to begin decoding for a window that starts with `cell`: the last keyframe before the
+    /// seam's frames, then ever earlier ones, twice as many keyframes back each time, at last the
+    /// start of the source.
+    fn lead_ins(&self, cell: usize) -> Vec<LeadIn> {
+        let from = self.seam(cell).from;
+        let usable = self.keys.partition_point(|key| key.pts <= from);
+        let mut lead_ins = Vec::new();
+        let mut back = 1;
+        // The first keyframe is the start of the source.
+        while back < usable {
+            let Some(key) = self.keys.get(usable - back) else {
+                break;
+            };
+            let next = self.keys.get(usable - back + 1);
+            if let Some(seek_us) = seek_us(self.summary, *key, next) {
+                let packets = self.packets_from(key.pts, cell);
+                lead_ins.push(LeadIn {
+                    seek_us: Some(seek_us),
+                    keyframe: Some(key.pts),
+                    packets,
+                });
+            }
+            back *= 2;
+        }
+        lead_ins.push(LeadIn {
+            seek_us: None,
+            keyframe: None,
+            packets: self.packets_before(cell),
+        });
+        lead_ins
+    }
+
+    /// About how many packets lie between a PTS and the start of a cell.
+    fn packets_from(&self, pts: i64, cell: usize) -> u64 {
+        let grid = self.summary.grid;
+        let own = grid.cell(pts);
+        let index = usize::try_from(own).unwrap_or(0);
+        let whole = self
+            .packets_before(cell)
+            .saturating_sub(self.packets_before(index + 1));
+        let (start, end) = (grid.start(own), grid.start(own + 1));
+        let share = (end - pts) as f64 / (end - start).max(1) as f64;
+        let partial = self.summary.cells.get(index).map_or(0, |cell| cell.packets) as f64 * share;
+        whole + crate::cost::whole(partial)
+    }
+}
+
+/// Frames on each side of a seam.
+const SEAM: usize = crate::summary::SEAM_FRAMES;
+
+/// By how much ffmpeg seeks before the time asked for where frames are reordered, in microseconds
+/// and rounded up: `3 * AV_TIME_BASE / 23` in its `open_input_file`.
+const REORDER_ALLOWANCE_US: i64 = 130_435;
+
+/// Where to seek so that a demuxer begins with this keyframe, in microseconds; `None` for times
+/// before 0, which ffmpeg does not seek to.
+///
+/// Demuxers with an index begin with the last keyframe at or before the time, some by PTS and some
+/// by DTS: any time that is late enough for both and before the next keyframe finds it, where the
+/// keyframe's own time would find the one before it. The others begin with the packet at that
+/// time, so it must not be later than the keyframe.
+fn seek_us(summary: &Summary, key: Key, next: Option<&Key>) -> Option<i64> {
+    let us = |ticks: i64| summary.grid.timebase.rescale_floor(ticks, Timebase::MICROS);
+    let own = us(key.pts.min(key.dts)) - 1;
+    let late = us(key.pts).max(us(key.dts) + REORDER_ALLOWANCE_US) + 1;
+    let before_next = next.is_some_and(|next| late < us(next.pts.min(next.dts)));
+    let at = if summary.indexed && before_next {
+        late
+    } else {
+        own
+    };
+    (at > 0).then_some(at)
+}

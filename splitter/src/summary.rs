@@ -1,0 +1,335 @@
+//! What planning needs to know of a source's packets, in memory that grows with the grid and not
+//! with the packets.
+
+use std::collections::VecDeque;
+
+use reelmill_common::Timebase;
+use reelmill_common::time::Grid;
+use reelmill_media::scan::Packet;
+
+/// How many packets are looked at before the first PTS is settled: more than any codec reorders.
+const SETTLE: usize = 256;
+
+/// How many PTS are kept on each side of a cell, and with that how many frames a seam compares on
+/// each of its sides.
+pub(crate) const SEAM_FRAMES: usize = 2;
+
+/// Keyframes kept in one cell: the first and the last ones, which are the ones to begin from.
+const KEYS: usize = 4;
+
+/// Packets over which a codec may reorder frames, and more: twice the 16 of H.264 and HEVC. A PTS
+/// that is behind by more is no reordering.
+const REORDER: usize = 32;
+
+/// A step of decoding time that ffmpeg takes for a discontinuity where a format may have such
+/// (its `-dts_delta_threshold`), in seconds.
+const DISCONTINUITY: f64 = 10.0;
+
+/// A keyframe to begin decoding from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) pts: i64,
+    pub(crate) dts: i64,
+}
+
+/// The packets that are presented in one cell of the grid.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Cell {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    /// The smallest PTS, ascending.
+    pub(crate) firsts: Vec<i64>,
+    /// The largest PTS, ascending.
+    pub(crate) lasts: Vec<i64>,
+    /// In the order of the file.
+    pub(crate) keys: Vec<Key>,
+}
+
+impl Cell {
+    fn add(&mut self, pts: i64, packet: &Packet) {
+        self.packets += 1;
+        self.bytes += u64::from(packet.size);
+        insert_sorted(&mut self.firsts, pts);
+        self.firsts.truncate(SEAM_FRAMES);
+        insert_sorted(&mut self.lasts, pts);
+        if self.lasts.len() > SEAM_FRAMES {
+            self.lasts.remove(0);
+        }
+        if packet.key {
+            if self.keys.len() == KEYS {
+                self.keys.remove(1);
+            }
+            self.keys.push(Key {
+                pts,
+                dts: packet.dts.unwrap_or(pts),
+            });
+        }
+    }
+}
+
+fn insert_sorted(values: &mut Vec<i64>, value: i64) {
+    let at = values.partition_point(|&other| other <= value);
+    values.insert(at, value);
+}
+
+/// A source's packets on the grid.
+#[derive(Clone, Debug)]
+pub(crate) struct Summary {
+    pub(crate) grid: Grid,
+    pub(crate) cells: Vec<Cell>,
+    /// Presented packets.
+    pub(crate) packets: u64,
+    /// Whether the demuxer seeks by an index of keyframes.
+    pub(crate) indexed: bool,
+    /// Whether timestamps jump, which ffmpeg mends where it is let.
+    pub(crate) jumps: bool,
+    /// Why windows cannot be cut by time, where they cannot.
+    pub(crate) trouble: Option<String>,
+}
+
+/// Takes in packets one by one.
+#[derive(Debug)]
+pub(crate) struct Scanner {
+    timebase: Timebase,
+    step_ms: u32,
+    discontinuous_format: bool,
+    indexed: bool,
+    early: Vec<(i64, Packet)>,
+    grid: Option<Grid>,
+    cells: Vec<Cell>,
+    packets: u64,
+    without_pts: u64,
+    before_origin: u64,
+    last_dts: Option<i64>,
+    /// The largest PTS so far, after each of the last packets.
+    peaks: VecDeque<i64>,
+    jump: Option<String>,
+}
+
+impl Scanner {
+    /// `format` is the demuxer's name: some formats may have discontinuous timestamps, which
+    /// ffmpeg then mends.
+    pub(crate) fn new(timebase: Timebase, step_ms: u32, format: &str) -> Self {
+        Self {
+            timebase,
+            step_ms,
+            discontinuous_format: matches!(format, "mpegts" | "mpeg" | "mpegvideo" | "ogg" | "rm"),
+            indexed: ["mov", "matroska", "flv", "avi"]
+                .iter()
+                .any(|name| format.split(',').any(|part| part == *name)),
+            early: Vec::new(),
+            grid: None,
+            cells: Vec::new(),
+            packets: 0,
+            without_pts: 0,
+            before_origin: 0,
+            last_dts: None,
+            peaks: VecDeque::new(),
+            jump: None,
+        }
+    }
+
+    pub(crate) fn add(&mut self, packet: Packet) {
+        self.watch_for_jumps(&packet);
+        if packet.discard {
+            return;
+        }
+        self.packets += 1;
+        let Some(pts) = packet.pts else {
+            self.without_pts += 1;
+            return;
+        };
+        match self.grid {
+            Some(grid) => self.place(grid, pts, &packet),
+            None => {
+                self.early.push((pts, packet));
+                if self.early.len() >= SETTLE {
+                    self.settle();
+                }
+            }
+        }
+    }
+
+    fn watch_for_jumps(&mut self, packet: &Packet) {
+        let Some(dts) = packet.dts.or(packet.pts) else {
+            return;
+        };
+        if let Some(last) = self.last_dts.replace(dts) {
+            let step = self.timebase.seconds(dts.saturating_sub(last));
+            if self.discontinuous_format && step.abs() > DISCONTINUITY {
+                self.jump
+                    .get_or_insert_with(|| format!("timestamps jump by {step:.3} s"));
+            }
+        }
+        let Some(pts) = packet.pts else { return };
+        let peak = self.peaks.back().map_or(pts, |&peak| peak.max(pts));
+        self.peaks.push_back(peak);
+        if self.peaks.len() > REORDER {
+            let settled = self.peaks.pop_front().unwrap_or(peak);
+            if pts < settled {
+                let step = self.timebase.seconds(settled.saturating_sub(pts));
+                self.jump
+                    .get_or_insert_with(|| format!("timestamps step back by {step:.3} s"));
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        let early = std::mem::take(&mut self.early);
+        let Some(origin) = early.iter().map(|(pts, _)| *pts).min() else {
+            return;
+        };
+        let grid = Grid {
+            origin,
+            timebase: self.timebase,
+            step_ms: self.step_ms,
+        };
+        self.grid = Some(grid);
+        for (pts, packet) in early {
+            self.place(grid, pts, &packet);
+        }
+    }
+
+    fn place(&mut self, grid: Grid, pts: i64, packet: &Packet) {
+        /// More cells than a year of half seconds: timestamps that far apart are no timeline.
+        const MOST_CELLS: usize = 1 << 26;
+        match usize::try_from(grid.cell(pts)) {
+            Ok(cell) if cell < MOST_CELLS => {
+                if self.cells.len() <= cell {
+                    self.cells.resize_with(cell + 1, Cell::default);
+                }
+                if let Some(cell) = self.cells.get_mut(cell) {
+                    cell.add(pts, packet);
+                }
+            }
+            _ => self.before_origin += 1,
+        }
+    }
+
+    /// The summary; `None` when there was no packet to present.
+    pub(crate) fn finish(mut self) -> Option<Summary> {
+        if self.grid.is_none() {
+            self.settle();
+        }
+        if self.packets == 0 {
+            return None;
+        }
+        let jumps = self.jump.is_some();
+        let trouble = if self.without_pts > 0 {
+            Some(format!(
+                "{} of {} packets have no timestamp",
+                self.without_pts, self.packets
+            ))
+        } else if self.before_origin > 0 {
+            Some(format!(
+                "{} packets lie outside the timeline",
+                self.before_origin
+            ))
+        } else {
+            self.jump
+        };
+        let origin = Grid {
+            origin: 0,
+            timebase: self.timebase,
+            step_ms: self.step_ms,
+        };
+        Some(Summary {
+            grid: self.grid.unwrap_or(origin),
+            cells: self.cells,
+            packets: self.packets,
+            indexed: self.indexed,
+            jumps,
+            trouble,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(pts: i64, key: bool) -> Packet {
+        Packet {
+            pts: Some(pts),
+            dts: Some(pts - 80),
+            size: 10,
+            key,
+            discard: false,
+        }
+    }
+
+    fn scanner() -> Scanner {
+        Scanner::new(Timebase::new(1, 1000).unwrap(), 2000, "mov,mp4")
+    }
+
+    #[test]
+    fn reordered_packets_land_in_their_cells() {
+        let mut scanner = scanner();
+        for (index, pts) in [120, 200, 160, 280, 240, 2110, 2150]
+            .into_iter()
+            .enumerate()
+        {
+            let mut packet = packet(pts, index == 0 || pts == 2150);
+            packet.dts = Some(index as i64 * 40);
+            scanner.add(packet);
+        }
+        let summary = scanner.finish().unwrap();
+        assert_eq!(summary.grid.origin, 120);
+        assert_eq!(summary.packets, 7);
+        assert_eq!(
+            summary
+                .cells
+                .iter()
+                .map(|cell| cell.packets)
+                .collect::<Vec<_>>(),
+            [6, 1]
+        );
+        assert_eq!(summary.cells[0].lasts, [280, 2110]);
+        assert_eq!(
+            summary.cells[1].keys,
+            [Key {
+                pts: 2150,
+                dts: 240
+            }]
+        );
+        assert_eq!(summary.trouble, None);
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_packets() {
+        let mut scanner = scanner();
+        for n in 0..200_000 {
+            scanner.add(packet(n / 100, true));
+        }
+        let summary = scanner.finish().unwrap();
+        let kept: usize = summary
+            .cells
+            .iter()
+            .map(|c| c.keys.len() + c.firsts.len() + c.lasts.len())
+            .sum();
+        assert!(kept <= summary.cells.len() * (KEYS + 2 * SEAM_FRAMES));
+    }
+
+    #[test]
+    fn what_cannot_be_cut_by_time_is_said() {
+        let mut scanner = scanner();
+        scanner.add(packet(0, true));
+        scanner.add(Packet {
+            pts: None,
+            ..packet(40, false)
+        });
+        assert_eq!(
+            scanner.finish().unwrap().trouble.unwrap(),
+            "1 of 2 packets have no timestamp"
+        );
+
+        let mut scanner = self::scanner();
+        for n in 0..100 {
+            scanner.add(packet(40 * n, n == 0));
+        }
+        scanner.add(packet(0, true));
+        let trouble = scanner.finish().unwrap().trouble.unwrap();
+        assert!(trouble.contains("step back by 2.72"), "{trouble}");
+        assert!(self::scanner().finish().is_none());
+    }
+}

@@ -1,0 +1,70 @@
+//! One audio track, whole.
+
+use reelmill_common::Sha256;
+use reelmill_common::manifest::Manifest;
+use reelmill_common::marker::{AudioMarker, StoredFile, VERSION};
+use reelmill_media::audio::{AudioRequest, TRACK_FILE, encode};
+use reelmill_media::mp4::inspect;
+use reelmill_stage::{StageError, Work, blocking, scratch_folder};
+
+use crate::Worker;
+
+impl Worker {
+    pub(crate) async fn audio(
+        &self,
+        work: &Work,
+        manifest: &Manifest,
+        track: u32,
+    ) -> Result<(), StageError> {
+        let Some(plan) = manifest.audio.get(track as usize) else {
+            let message = format!("the plan has no audio track {track}");
+            return Err(StageError::permanent("plan-broken", message));
+        };
+        let input = self.open(&manifest.source).await?;
+        let dir = scratch_folder(&self.scratch, &work.task.key.to_string())?;
+        let request = AudioRequest {
+            input: &input,
+            plan,
+            copy_timestamps: manifest.copy_timestamps,
+        };
+        let encoded = encode(&self.tools, &request, dir.path()).await?;
+        let mut marker = AudioMarker {
+            version: VERSION,
+            task: work.task.key,
+            first_pts: encoded.first_pts,
+            timebase: encoded.timebase,
+            samples: 0,
+            sample_rate: plan.stream.sample_rate,
+            channels: plan.stream.channels,
+            file: None,
+            complaints: encoded.ended.complaints,
+        };
+        if encoded.first_pts.is_some() {
+            let path = dir.path().join(TRACK_FILE);
+            let inspected = path.clone();
+            let tracks = blocking(move || inspect(&inspected)).await??;
+            let Some(made) = tracks.first() else {
+                let message = format!("ffmpeg encoded audio track {track} into a file without one");
+                return Err(StageError::permanent("audio-broken", message));
+            };
+            // What precedes the first sample is the encoder's delay.
+            let samples = made.duration + made.first_pts.unwrap_or(0).min(0);
+            marker.samples = u64::try_from(samples).unwrap_or(0);
+            marker.sample_rate = made.sample_rate;
+            marker.channels = made.channels;
+            let hashed = path.clone();
+            let (sha256, bytes) = blocking(move || digest(&hashed)).await??;
+            let key = self.keep(work, &path).await?;
+            marker.file = Some(StoredFile { key, bytes, sha256 });
+        }
+        let made: Vec<_> = marker.file.iter().map(|file| file.key.clone()).collect();
+        self.mark(&work.task.job, work.task.key, &marker, &made)
+            .await
+    }
+}
+
+fn digest(path: &std::path::Path) -> Result<(Sha256, u64), StageError> {
+    let open = std::fs::File::open(path);
+    open.and_then(|mut file| Sha256::of_reader(&mut file))
+        .map_err(|error| crate::unreadable(path, &error))
+}

@@ -1,0 +1,299 @@
+//! One window into every rendition.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use reelmill_common::Window;
+use reelmill_common::digest::Hasher;
+use reelmill_common::manifest::{Manifest, PlacedChunk, Proof, SeamRange, VideoPlan};
+use reelmill_common::marker::{ChunkMarker, SeamFrame, StoredRendition, VERSION};
+use reelmill_common::time::Grid;
+use reelmill_media::encode::{EncodeRequest, Encoded, encode, limits};
+use reelmill_media::mp4::Fragmented;
+use reelmill_stage::{StageError, Work, blocking, scratch_folder};
+
+use crate::Worker;
+use crate::pieces::{Piece, retime};
+
+impl Worker {
+    pub(crate) async fn chunk(
+        &self,
+        work: &Work,
+        manifest: &Manifest,
+        placed: &PlacedChunk,
+    ) -> Result<(), StageError> {
+        let marker = match self.encode_chunk(work, manifest, placed).await {
+            Ok(marker) => marker,
+            Err(error) if may_be_the_window(&error, placed) => {
+                self.check_room()?;
+                tracing::warn!(
+                    job = %work.task.job, chunk = placed.index, code = error.code, %error,
+                    "the window cannot be delivered as it is cut"
+                );
+                // Without frames its seams cannot agree, so it is done again from further back and
+                // at last together with its neighbours.
+                marker(work, placed, &Encoded::default(), Vec::new(), false)
+            }
+            Err(error) => return Err(error),
+        };
+        let renditions = marker.renditions.iter();
+        let made: Vec<_> = renditions.map(|rendition| rendition.key.clone()).collect();
+        self.mark(&work.task.job, work.task.key, &marker, &made)
+            .await
+    }
+
+    async fn encode_chunk(
+        &self,
+        work: &Work,
+        manifest: &Manifest,
+        placed: &PlacedChunk,
+    ) -> Result<ChunkMarker, StageError> {
+        let Some(video) = &manifest.video else {
+            return Err(StageError::permanent(
+                "plan-broken",
+                "the plan has chunks but no picture",
+            ));
+        };
+        let input = self.open(&manifest.source).await?;
+        let dir = scratch_folder(&self.scratch, &work.task.key.to_string())?;
+        let chunk = &placed.chunk;
+        let every_frame = manifest.proof == Proof::EveryFrame;
+        let zero = chunk.window.start.unwrap_or(video.grid.origin);
+        let request = EncodeRequest {
+            input: &input,
+            stream: video.stream.index,
+            timebase: video.grid.timebase,
+            copy_timestamps: manifest.copy_timestamps,
+            lead_in_us: placed.lead_in().and_then(|lead_in| lead_in.seek_us),
+            window: chunk.window,
+            zero,
+            first_frame_offset: chunk.first_packet.map_or(0, |pts| pts - zero),
+            frame_rate: video.stream.frame_rate,
+            fragment_ms: video.grid.step_ms,
+            deinterlace: video.deinterlace,
+            square_pixels: video.stream.sar.is_none_or(|(x, y)| x == y),
+            source_size: video.stream.displayed_size(),
+            renditions: &video.renditions,
+            timescale: video.timescale,
+            threads: video.threads,
+            start_seam: chunk.start_seam,
+            end_seam: chunk.end_seam,
+            every_frame,
+        };
+        let pixels = u64::from(video.stream.width) * u64::from(video.stream.height);
+        let bounds = limits(Duration::from_millis(chunk.cost_ms), pixels);
+        let encoded = encode(&self.tools, &request, dir.path(), bounds, &mut |frames| {
+            work.report_frames(frames);
+        })
+        .await?;
+        if let Some(first) = video.renditions.first().filter(|_| encoded.pts.is_empty()) {
+            self.check_list(&dir.path().join(format!("{}.mp4", first.name)))?;
+        }
+        check_window(&encoded, placed)?;
+
+        let timeline = Timeline::new(video, &encoded);
+        let end = match chunk.end_seam {
+            Some(seam) => Some(timeline.tick(next_frame(&encoded.frames, seam, chunk.window))?),
+            None => None,
+        };
+        let pts = encoded
+            .pts
+            .iter()
+            .map(|&pts| timeline.tick(pts))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut renditions = Vec::new();
+        for rendition in &video.renditions {
+            let piece = Piece {
+                made: dir.path().join(format!("{}.mp4", rendition.name)),
+                pts: pts.clone(),
+                end,
+                grid: timeline.grid,
+                folder: dir.path().join("retimed"),
+            };
+            let written = blocking(move || retime(&piece)).await?.or_else(|error| {
+                // The frames that were encoded and those listed are the same by construction.
+                self.check_room()?;
+                Err(StageError {
+                    retryable: true,
+                    ..error
+                })
+            })?;
+            let key = self.keep(work, &written.path).await?;
+            renditions.push(StoredRendition {
+                name: rendition.name.clone(),
+                key,
+                bytes: written.bytes,
+                sha256: written.sha256,
+                init_sha256: written.init_sha256,
+            });
+        }
+        Ok(marker(work, placed, &encoded, renditions, every_frame))
+    }
+
+    /// A full disk may look like anything, since ffmpeg's filters write their lists without a word
+    /// when they cannot: the error that says so, where it is that.
+    fn check_room(&self) -> Result<(), StageError> {
+        tempfile::tempfile_in(&self.scratch)
+            .and_then(|mut file| {
+                file.write_all(&vec![1; 1 << 20])
+                    .and_then(|()| file.sync_all())
+            })
+            .map_err(|error| StageError::scratch("cannot work in", &self.scratch, &error))
+    }
+
+    /// Where no frame is listed none may be encoded: else the list was torn.
+    fn check_list(&self, made: &Path) -> Result<(), StageError> {
+        let encoded = Fragmented::read(made).map_or(0, |made| made.samples.len());
+        if encoded == 0 {
+            return Ok(());
+        }
+        self.check_room()?;
+        Err(StageError {
+            retryable: true,
+            ..StageError::permanent("frames-unlisted", "ffmpeg lost its list of frames")
+        })
+    }
+}
+
+/// Whether a failure may come from where the source was cut, and not from the source or the
+/// profile. The whole source in one chunk has no cuts; the first chunk begins where plain ffmpeg
+/// does, so that an encoder which refuses its options is seen there.
+fn may_be_the_window(error: &StageError, placed: &PlacedChunk) -> bool {
+    match error.code.as_str() {
+        "no-frames" | "timestamps-broken" | "mp4-out-of-range" => {
+            placed.chunk.window != Window::ALL
+        }
+        "ffmpeg-failed" => placed.chunk.window.start.is_some(),
+        _ => false,
+    }
+}
+
+/// The first decoded frame at or after the window's end, which the seam holds by plan. Where
+/// nothing was decoded the chunk lasts until its window ends, and the seam will not agree.
+fn next_frame(frames: &[SeamFrame], seam: SeamRange, window: Window) -> i64 {
+    let end = window.end.unwrap_or(seam.to);
+    let mut times = frames.iter().map(|frame| frame.pts);
+    times
+        .find(|&pts| pts >= end && pts < seam.to)
+        .unwrap_or(end)
+}
+
+/// Every frame must lie in the window.
+fn check_window(encoded: &Encoded, placed: &PlacedChunk) -> Result<(), StageError> {
+    let window = placed.chunk.window;
+    if encoded.pts.is_empty() {
+        return Err(StageError::permanent(
+            "no-frames",
+            format!(
+                "no frame could be decoded in {}: the source is damaged or not a video",
+                describe(placed)
+            ),
+        )
+        .with_detail(&encoded.ended.tail));
+    }
+    match encoded.pts.iter().find(|&&pts| !window.contains(pts)) {
+        None => Ok(()),
+        Some(pts) => {
+            let trouble = format!("a frame at {pts} lies outside {}", describe(placed));
+            Err(StageError::permanent("timestamps-broken", trouble))
+        }
+    }
+}
+
+fn describe(placed: &PlacedChunk) -> String {
+    format!("chunk {} ({})", placed.index, placed.chunk.window)
+}
+
+/// From source ticks to ticks of the delivered timeline.
+struct Timeline<'a> {
+    video: &'a VideoPlan,
+    /// The tick that is 0 on the delivered timeline.
+    origin: i64,
+    /// The grid on the delivered timeline.
+    grid: Grid,
+}
+
+impl<'a> Timeline<'a> {
+    fn new(video: &'a VideoPlan, encoded: &Encoded) -> Self {
+        let first = encoded.pts.first().copied().unwrap_or(video.grid.origin);
+        let origin = if video.begins_with_first_frame() {
+            first
+        } else {
+            video.grid.origin
+        };
+        let timebase = reelmill_common::Timebase::new(1, video.timescale)
+            .unwrap_or(reelmill_common::Timebase::MICROS);
+        let grid = Grid {
+            origin: 0,
+            timebase,
+            step_ms: video.grid.step_ms,
+        };
+        Self {
+            video,
+            origin,
+            grid,
+        }
+    }
+
+    fn tick(&self, pts: i64) -> Result<i64, StageError> {
+        let ticks = pts
+            .checked_sub(self.origin)
+            .and_then(|span| self.video.delivered_ticks(span));
+        ticks.ok_or_else(|| {
+            StageError::permanent(
+                "timestamps-broken",
+                format!(
+                    "the frame at {pts} has no exact place on a timeline of {} ticks per second",
+                    self.video.timescale
+                ),
+            )
+        })
+    }
+}
+
+fn marker(
+    work: &Work,
+    placed: &PlacedChunk,
+    encoded: &Encoded,
+    renditions: Vec<StoredRendition>,
+    every_frame: bool,
+) -> ChunkMarker {
+    let chunk = &placed.chunk;
+    let near = |seam: Option<SeamRange>| -> Vec<SeamFrame> {
+        let Some(seam) = seam else { return Vec::new() };
+        let in_seam = |frame: &&SeamFrame| frame.pts >= seam.from && frame.pts < seam.to;
+        encoded.frames.iter().filter(in_seam).cloned().collect()
+    };
+    let mut pts_digest = Hasher::default();
+    for pts in &encoded.pts {
+        pts_digest.update(format!("{pts}\n").as_bytes());
+    }
+    let frames_digest = every_frame.then(|| {
+        let mut hasher = Hasher::default();
+        for frame in encoded
+            .frames
+            .iter()
+            .filter(|frame| chunk.window.contains(frame.pts))
+        {
+            hasher.update(format!("{} {}\n", frame.pts, frame.hash).as_bytes());
+        }
+        hasher.finish().0
+    });
+    ChunkMarker {
+        version: VERSION,
+        task: work.task.key,
+        window: chunk.window,
+        lead_in_us: placed.lead_in().and_then(|lead_in| lead_in.seek_us),
+        frames: encoded.pts.len() as u64,
+        first_pts: encoded.pts.first().copied(),
+        last_pts: encoded.pts.last().copied(),
+        moved: encoded.moved,
+        pts_digest: pts_digest.finish().0,
+        start_seam: near(chunk.start_seam),
+        end_seam: near(chunk.end_seam),
+        frames_digest,
+        renditions,
+        complaints: encoded.ended.complaints,
+    }
+}
