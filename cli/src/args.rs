@@ -1,0 +1,164 @@
+//! What was typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use reelmill_common::manifest::Proof;
+
+/// Turns a video into finished renditions: exact, on all cores, resumable, with a proof.
+#[derive(Debug, Parser)]
+#[command(
+    name = "reelmill",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 ffmpeg, ffprobe or an encoder is missing.\n\
+    REELMILL_LOG=debug shows what happens inside."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) tools: ToolArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Which ffmpeg is used.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ToolArgs {
+    /// The ffmpeg to use [default: $REELMILL_FFMPEG, else `ffmpeg` on the PATH]; ffprobe is taken
+    /// from $REELMILL_FFPROBE, else from beside it, else from the PATH
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ffmpeg: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Transcode a file into a folder; the same command again goes on after a crash
+    Transcode(TranscodeArgs),
+    /// Check a finished folder against its certificate
+    Verify(VerifyArgs),
+    /// List, show and check profiles
+    Profiles(ProfilesArgs),
+    /// Check that everything reelmill needs is there
+    Doctor(DoctorArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct TranscodeArgs {
+    /// The video or audio file
+    pub(crate) input: PathBuf,
+    /// The folder for the outputs; made if it is missing
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// A built-in profile's name or a profile file
+    #[arg(long, default_value = reelmill_common::profile::DEFAULT, value_name = "NAME|FILE")]
+    pub(crate) profile: String,
+    /// Encodes at once [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) slots: Option<u32>,
+    /// How much of the decoding is recorded for `verify --source`
+    #[arg(long, value_enum, default_value_t = ProofArg::Seams)]
+    pub(crate) proof: ProofArg,
+    /// The longest window in seconds [default: chosen by the planner]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) window: Option<u32>,
+    /// Transcode also what looks like a decompression bomb
+    #[arg(long)]
+    pub(crate) trust: bool,
+    /// Overwrite a folder that holds other outputs, and drop unfinished work in it
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// End with one line of JSON on standard output
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ProofArg {
+    /// The frames on both sides of every seam
+    Seams,
+    /// Every decoded frame
+    EveryFrame,
+}
+
+impl From<ProofArg> for Proof {
+    fn from(proof: ProofArg) -> Self {
+        match proof {
+            ProofArg::Seams => Self::Seams,
+            ProofArg::EveryFrame => Self::EveryFrame,
+        }
+    }
+}
+
+/// Seconds with decimals, as milliseconds.
+fn seconds(text: &str) -> Result<u32, String> {
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_not_a_number| format!("`{text}` is not a number of seconds"))?;
+    if !(0.1..=86_400.0).contains(&seconds) {
+        return Err(format!("`{text}` is not between 0.1 and 86400 seconds"));
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked just above"
+    )]
+    let ms = (seconds * 1000.0).round() as u32;
+    Ok(ms)
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    /// A folder that `transcode` finished
+    pub(crate) dir: PathBuf,
+    /// The source, to be decoded once more and compared
+    #[arg(long, value_name = "FILE")]
+    pub(crate) source: Option<PathBuf>,
+    /// Answer with one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ProfilesArgs {
+    #[command(subcommand)]
+    pub(crate) command: ProfilesCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfilesCommand {
+    /// The built-in profiles
+    List {
+        /// Answer with one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// A built-in profile's file, a model for your own
+    Show {
+        /// Its name
+        name: String,
+        /// Answer with one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Whether a profile file is right
+    Check {
+        /// The file
+        file: PathBuf,
+        /// Answer with one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct DoctorArgs {
+    /// Answer with one line of JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,343 @@
+//! `reelmill verify`: outputs against their certificate, and on request the source as well.
+
+use std::path::{Path, PathBuf};
+
+use reelmill_common::Sha256;
+use reelmill_common::certificate::{Certificate, CertifiedOutput, CertifiedVideo};
+use reelmill_common::digest::Hasher;
+use reelmill_common::manifest::Proof;
+use reelmill_common::marker::SeamFrame;
+use reelmill_media::decode::{DecodeRequest, decode};
+use reelmill_media::mp4::{TrackKind, inspect};
+use reelmill_media::{Input, Tools};
+use serde::Serialize;
+
+use crate::args::{ToolArgs, VerifyArgs};
+use crate::failure::{Exit, Failure, io};
+use crate::folder::{CERTIFICATE, read_certificate};
+use crate::report::{print_json, print_line};
+
+/// What a verification found.
+#[derive(Debug, Serialize)]
+struct Findings {
+    status: &'static str,
+    /// Files whose bytes were compared.
+    files: usize,
+    /// Frames decoded from outputs.
+    frames: u64,
+    /// Frames decoded from the source.
+    source_frames: u64,
+    /// One sentence for each thing that is not as certified.
+    problems: Vec<String>,
+}
+
+pub(crate) async fn run(tools: &ToolArgs, args: VerifyArgs) -> Result<(), Failure> {
+    let Some(certificate) = read_certificate(&args.dir)? else {
+        return Err(Failure::failed(format!(
+            "`{}` has no `{CERTIFICATE}`: name a folder that `reelmill transcode` finished",
+            args.dir.display()
+        )));
+    };
+    let scratch = tempfile::tempdir().map_err(io("work in", &std::env::temp_dir()))?;
+    let tools = Tools::find(tools.ffmpeg.as_deref(), scratch.path()).await?;
+    let dir = std::path::absolute(&args.dir).map_err(io("find", &args.dir))?;
+    let check = Check {
+        tools,
+        scratch: scratch.path().to_path_buf(),
+        dir,
+        certificate,
+    };
+    let findings = check.all(args.source.as_deref()).await?;
+    if args.json {
+        print_json(&findings);
+    } else {
+        findings
+            .problems
+            .iter()
+            .for_each(|problem| print_line(problem));
+    }
+    if findings.problems.is_empty() {
+        if !args.json {
+            let source = match findings.source_frames {
+                0 => String::new(),
+                frames => format!(" and {frames} frames of the source"),
+            };
+            print_line(&format!(
+                "verified: {} files, {} frames{source} are as certified",
+                findings.files, findings.frames
+            ));
+        }
+        return Ok(());
+    }
+    let count = findings.problems.len();
+    let message = format!(
+        "`{}` is not as certified in {count} places",
+        args.dir.display()
+    );
+    Err(Failure::new(Exit::Failed, "not-as-certified", message))
+}
+
+struct Check {
+    tools: Tools,
+    scratch: PathBuf,
+    dir: PathBuf,
+    certificate: Certificate,
+}
+
+impl Check {
+    async fn all(&self, source: Option<&Path>) -> Result<Findings, Failure> {
+        let mut findings = Findings {
+            status: "verified",
+            files: 0,
+            frames: 0,
+            source_frames: 0,
+            problems: Vec::new(),
+        };
+        for output in &self.certificate.outputs {
+            findings.files += 1;
+            if let Some(problem) = self.bytes(output) {
+                findings.problems.push(problem);
+            }
+            if let Some(video) = &output.video {
+                match self.picture(output, video).await {
+                    Ok(frames) => findings.frames += frames,
+                    Err(problem) => findings.problems.push(problem),
+                }
+            }
+            findings.problems.extend(self.tracks(output));
+        }
+        let chunks: u64 = self
+            .certificate
+            .chunks
+            .iter()
+            .map(|chunk| chunk.frames)
+            .sum();
+        for output in &self.certificate.outputs {
+            if output
+                .video
+                .as_ref()
+                .is_some_and(|video| video.frames != chunks)
+            {
+                let problem = format!(
+                    "the certificate's chunks have {chunks} frames, `{}` another number",
+                    output.path
+                );
+                findings.problems.push(problem);
+            }
+        }
+        if let Some(source) = source {
+            findings.source_frames = self.source(source, &mut findings.problems).await?;
+        }
+        if !findings.problems.is_empty() {
+            findings.status = "failed";
+        }
+        Ok(findings)
+    }
+
+    fn bytes(&self, output: &CertifiedOutput) -> Option<String> {
+        let name = &output.path;
+        let path = self.dir.join(name);
+        let mut file = match std::fs::File::open(&path) {
+            Ok(file) => file,
+            Err(error) => return Some(format!("`{name}` cannot be read: {error}")),
+        };
+        match Sha256::of_reader(&mut file) {
+            Err(error) => Some(format!("`{name}` cannot be read: {error}")),
+            Ok((_, bytes)) if bytes != output.bytes => Some(format!(
+                "`{name}` has {bytes} bytes, {} are certified",
+                output.bytes
+            )),
+            Ok((sha256, _)) if sha256 != output.sha256 => {
+                Some(format!("`{name}` has other bytes than certified"))
+            }
+            Ok(_) => None,
+        }
+    }
+
+    /// Decodes every frame of an output: number, first and last time.
+    async fn picture(
+        &self,
+        output: &CertifiedOutput,
+        video: &CertifiedVideo,
+    ) -> Result<u64, String> {
+        let name = &output.path;
+        let input = Input::file(self.dir.join(name));
+        let request = DecodeRequest {
+            input: &input,
+            stream: None,
+            timebase: Some(video.timebase),
+            copy_timestamps: true,
+            deinterlace: false,
+        };
+        let (mut frames, mut first, mut last, mut backwards) = (0_u64, None, None, None);
+        let decoded = decode(
+            &self.tools,
+            &request,
+            &self.scratch,
+            &mut |frame: SeamFrame| {
+                if last.is_some_and(|last| frame.pts <= last) {
+                    backwards.get_or_insert(frames);
+                }
+                frames += 1;
+                first.get_or_insert(frame.pts);
+                last = Some(frame.pts);
+            },
+        )
+        .await;
+        if let Err(error) = decoded {
+            return Err(format!("`{name}` cannot be decoded: {error}"));
+        }
+        if frames != video.frames {
+            return Err(format!(
+                "`{name}` has {frames} frames, {} are certified",
+                video.frames
+            ));
+        }
+        if let Some(frame) = backwards {
+            return Err(format!(
+                "`{name}` shows frame {frame} before the one ahead of it"
+            ));
+        }
+        let span = |first: i64, last: i64| last - first;
+        let ours = first.zip(last).map(|(first, last)| span(first, last));
+        if ours != Some(span(video.first_pts, video.last_pts)) {
+            return Err(format!("`{name}` does not last as long as certified"));
+        }
+        Ok(frames)
+    }
+
+    /// The tracks that an output's tables name.
+    fn tracks(&self, output: &CertifiedOutput) -> Option<String> {
+        if !output.path.ends_with(".mp4") {
+            return None;
+        }
+        let tracks = match inspect(&self.dir.join(&output.path)) {
+            Ok(tracks) => tracks,
+            Err(error) => return Some(format!("`{}`: {error}", output.path)),
+        };
+        let audio: Vec<_> = tracks
+            .iter()
+            .filter(|track| track.kind == TrackKind::Audio)
+            .collect();
+        if audio.len() != output.audio.len() {
+            let (ours, theirs) = (audio.len(), output.audio.len());
+            return Some(format!(
+                "`{}` has {ours} audio tracks, {theirs} are certified",
+                output.path
+            ));
+        }
+        audio
+            .iter()
+            .zip(&output.audio)
+            .find_map(|(track, certified)| {
+                let same = track.channels == certified.channels
+                    && track.sample_rate == certified.sample_rate;
+                (!same).then(|| {
+                    format!(
+                        "audio track {} of `{}` is not the one certified",
+                        certified.track, output.path
+                    )
+                })
+            })
+    }
+
+    /// Decodes the source once, in one go, and holds every chunk against it.
+    async fn source(&self, path: &Path, problems: &mut Vec<String>) -> Result<u64, Failure> {
+        let certified = &self.certificate.source;
+        let mut file = std::fs::File::open(path).map_err(io("read", path))?;
+        let (sha256, _) = Sha256::of_reader(&mut file).map_err(io("read", path))?;
+        if sha256 != certified.sha256 {
+            problems.push(format!(
+                "`{}` is not the source that the certificate names",
+                path.display()
+            ));
+            return Ok(0);
+        }
+        let Some(stream) = &certified.video else {
+            return Ok(0);
+        };
+        let input = Input::file(std::path::absolute(path).map_err(io("find", path))?);
+        let request = DecodeRequest {
+            input: &input,
+            stream: Some(stream.index),
+            timebase: Some(stream.timebase),
+            copy_timestamps: self.certificate.copy_timestamps,
+            deinterlace: self.certificate.deinterlaced,
+        };
+        let mut compare = Compare::new(&self.certificate);
+        let mut frames = 0;
+        decode(&self.tools, &request, &self.scratch, &mut |frame| {
+            frames += 1;
+            compare.frame(&frame);
+        })
+        .await?;
+        compare.finish(problems);
+        Ok(frames)
+    }
+}
+
+/// Sequentially decoded frames against the chunks of a certificate.
+struct Compare<'a> {
+    certificate: &'a Certificate,
+    /// For each chunk: frames, digest of PTS, digest of PTS and hashes.
+    seen: Vec<(u64, Hasher, Hasher)>,
+    /// Seam frames that came out otherwise, by chunk.
+    seams: Vec<(usize, i64)>,
+}
+
+impl<'a> Compare<'a> {
+    fn new(certificate: &'a Certificate) -> Self {
+        let seen = certificate
+            .chunks
+            .iter()
+            .map(|_| Default::default())
+            .collect();
+        Self {
+            certificate,
+            seen,
+            seams: Vec::new(),
+        }
+    }
+
+    fn frame(&mut self, frame: &SeamFrame) {
+        for (at, chunk) in self.certificate.chunks.iter().enumerate() {
+            let near = chunk.start_seam.iter().chain(&chunk.end_seam);
+            if near
+                .clone()
+                .any(|seam| seam.pts == frame.pts && seam.hash != frame.hash)
+            {
+                self.seams.push((at, frame.pts));
+            }
+            if !chunk.window.contains(frame.pts) {
+                continue;
+            }
+            if let Some((count, pts, hashes)) = self.seen.get_mut(at) {
+                *count += 1;
+                pts.update(format!("{}\n", frame.pts).as_bytes());
+                hashes.update(format!("{} {}\n", frame.pts, frame.hash).as_bytes());
+            }
+        }
+    }
+
+    fn finish(self, problems: &mut Vec<String>) {
+        for (at, pts) in self.seams {
+            problems.push(format!(
+                "chunk {at}: the source decodes to another picture at {pts}"
+            ));
+        }
+        let every_frame = self.certificate.proof == Proof::EveryFrame;
+        for (chunk, (frames, pts, hashes)) in self.certificate.chunks.iter().zip(self.seen) {
+            let name = format!("chunk {} ({})", chunk.index, chunk.window);
+            if frames != chunk.frames {
+                let certified = chunk.frames;
+                problems.push(format!(
+                    "{name}: the source has {frames} frames, {certified} are certified"
+                ));
+            } else if pts.finish().0 != chunk.pts_digest {
+                problems.push(format!("{name}: the source's frames are at other times"));
+            } else if every_frame && Some(hashes.finish().0) != chunk.frames_digest {
+                problems.push(format!("{name}: the source decodes to other pictures"));
+            }
+        }
+    }
+}

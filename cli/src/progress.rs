@@ -1,0 +1,171 @@
+//! What a person sees while a job runs: a bar on a terminal, a line every few seconds elsewhere.
+
+use std::collections::VecDeque;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reelmill_common::job::Phase;
+use reelmill_ledger::JobRecord;
+
+/// How often a line is printed where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// The stretch of time over which the present speed is taken.
+const RECENT: Duration = Duration::from_secs(20);
+
+/// Shows how far a job is.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    show: Show,
+    /// Seconds of video in all frames, once known.
+    seconds: Option<f64>,
+    /// When how many frames were done, for the last [`RECENT`].
+    recent: VecDeque<(Instant, u64)>,
+    last_line: Option<Instant>,
+    last_phase: Option<Phase>,
+}
+
+#[derive(Debug)]
+enum Show {
+    Nothing,
+    Lines,
+    /// The bar from the first thing that it has to show until [`Progress::finish`]: one that is made
+    /// before draws itself empty, and again when it is dropped.
+    Terminal(Option<ProgressBar>),
+}
+
+impl Progress {
+    pub(crate) fn new(quiet: bool) -> Self {
+        let show = if quiet {
+            Show::Nothing
+        } else if std::io::stderr().is_terminal() {
+            Show::Terminal(None)
+        } else {
+            Show::Lines
+        };
+        Self {
+            show,
+            seconds: None,
+            recent: VecDeque::new(),
+            last_line: None,
+            last_phase: None,
+        }
+    }
+
+    /// Tells how long the video is.
+    pub(crate) fn set_seconds(&mut self, seconds: f64) {
+        self.seconds = Some(seconds);
+    }
+
+    /// Says a sentence without breaking the bar.
+    pub(crate) fn say(&self, words: &str) {
+        // Whoever reads may go away in mid-job; `eprintln!` would panic then.
+        let line = || drop(writeln!(std::io::stderr(), "{words}"));
+        match &self.show {
+            Show::Nothing => {}
+            Show::Terminal(Some(bar)) => bar.suspend(line),
+            Show::Lines | Show::Terminal(None) => line(),
+        }
+    }
+
+    pub(crate) fn update(&mut self, job: &JobRecord) {
+        let now = Instant::now();
+        self.recent.push_back((now, job.completed_frames));
+        while self
+            .recent
+            .front()
+            .is_some_and(|(at, _)| now - *at > RECENT)
+        {
+            self.recent.pop_front();
+        }
+        let words = self.words(job);
+        let phase = job.phase.map_or("waiting", Phase::as_str);
+        match &mut self.show {
+            Show::Nothing => {}
+            Show::Terminal(bar) => {
+                let bar = bar.get_or_insert_with(bar_on_stderr);
+                bar.set_prefix(phase);
+                bar.set_length(job.total_frames.max(1));
+                bar.set_position(job.completed_frames);
+                bar.set_message(words);
+            }
+            Show::Lines => {
+                let due = self.last_line.is_none_or(|at| now - at >= LINE_EVERY);
+                if due || job.phase != self.last_phase {
+                    self.last_line = Some(now);
+                    self.last_phase = job.phase;
+                    let percent = job.completed_frames * 100 / job.total_frames.max(1);
+                    self.say(format!("{phase}: {percent}%  {words}").trim_end());
+                }
+            }
+        }
+    }
+
+    /// Takes the bar away.
+    pub(crate) fn finish(&mut self) {
+        if let Show::Terminal(bar) = &mut self.show
+            && let Some(bar) = bar.take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn words(&self, job: &JobRecord) -> String {
+        if job.total_chunks == 0 {
+            return String::new();
+        }
+        let chunks = format!("{}/{} chunks", job.completed_chunks, job.total_chunks);
+        if job.phase != Some(Phase::Transcoding) || job.total_frames == 0 {
+            return chunks;
+        }
+        let Some(fps) = self.frames_per_second() else {
+            return chunks;
+        };
+        let mut words = format!("{chunks}  {fps:.1} fps");
+        if let Some(seconds) = self.seconds {
+            let speed = fps * seconds / job.total_frames as f64;
+            words.push_str(&format!("  {speed:.2}x"));
+        }
+        let left = job.total_frames.saturating_sub(job.completed_frames) as f64 / fps;
+        words.push_str(&format!("  {} left", clock(left)));
+        words
+    }
+
+    /// Over the last stretch: long enough to settle, short enough to follow.
+    fn frames_per_second(&self) -> Option<f64> {
+        let ((from, before), (to, after)) = (self.recent.front()?, self.recent.back()?);
+        let seconds = (*to - *from).as_secs_f64();
+        let frames = after.saturating_sub(*before) as f64;
+        (seconds >= 1.0 && frames > 0.0).then(|| frames / seconds)
+    }
+}
+
+fn bar_on_stderr() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{prefix:12} {wide_bar} {percent:>3}%  {msg}");
+    if let Ok(style) = style {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}
+
+fn clock(seconds: f64) -> String {
+    let whole = seconds.clamp(0.0, 3.6e6) as u64;
+    match (whole / 3600, whole / 60 % 60, whole % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m}:{s:02}"),
+        (h, m, s) => format!("{h}:{m:02}:{s:02}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn time_reads_as_on_a_clock() {
+        assert_eq!(super::clock(59.9), "59 s");
+        assert_eq!(super::clock(61.0), "1:01");
+        assert_eq!(super::clock(3661.0), "1:01:01");
+    }
+}

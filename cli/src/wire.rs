@@ -1,0 +1,155 @@
+//! The embedded ports and the stages on them: the only place that knows every backend.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use reelmill_common::WorkerId;
+use reelmill_common::message::Topic;
+use reelmill_ledger::SqliteLedger;
+use reelmill_media::Tools;
+use reelmill_merger::Merger;
+use reelmill_queue::SqliteQueue;
+use reelmill_source::Sources;
+use reelmill_splitter::Splitter;
+use reelmill_stage::{Handler, Outcome, Ports, Settings, Shutdown, StageError, Work, run};
+use reelmill_store::DirectoryStore;
+use reelmill_worker::Worker;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use crate::failure::Failure;
+
+/// The three ports in a folder of this machine, which the caller must have locked.
+pub(crate) async fn embedded(folder: &Path, worker: &WorkerId) -> Result<Ports, Failure> {
+    let store = DirectoryStore::open(folder.join("store")).map_err(|error| Failure::of(&error))?;
+    let queue =
+        SqliteQueue::open(folder.join("queue.sqlite")).map_err(|error| Failure::of(&error))?;
+    let ledger =
+        SqliteLedger::open(folder.join("ledger.sqlite")).map_err(|error| Failure::of(&error))?;
+    // Whoever worked here before is dead: the folder's lock is ours.
+    queue.recover().await.map_err(|error| Failure::of(&error))?;
+    let ports = Ports {
+        queue: Arc::new(queue),
+        ledger: Arc::new(ledger),
+        store: Arc::new(store),
+    };
+    ports
+        .ledger
+        .release_all(worker)
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    Ok(ports)
+}
+
+/// What the stages of one process share.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    pub(crate) ports: Ports,
+    pub(crate) tools: Arc<Tools>,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) scratch: PathBuf,
+    pub(crate) worker: WorkerId,
+    pub(crate) slots: u32,
+}
+
+/// When encoding began and ended.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    pub(crate) first: Option<Instant>,
+    pub(crate) last: Option<Instant>,
+    /// The first failure for want of room. Other machines may have some; here nothing is gained by
+    /// trying again until somebody has freed some.
+    pub(crate) out_of_room: Option<StageError>,
+}
+
+impl Machine {
+    /// Starts all three stages on this machine.
+    pub(crate) fn start(
+        &self,
+        shutdown: &Shutdown,
+        clock: &Arc<Mutex<Clock>>,
+    ) -> JoinSet<Result<(), StageError>> {
+        let Self {
+            ports,
+            tools,
+            sources,
+            scratch,
+            ..
+        } = self;
+        let splitter = Splitter {
+            ports: ports.clone(),
+            tools: Arc::clone(tools),
+            sources: Arc::clone(sources),
+            scratch: scratch.clone(),
+        };
+        let worker = Worker {
+            ports: ports.clone(),
+            tools: Arc::clone(tools),
+            sources: Arc::clone(sources),
+            scratch: scratch.clone(),
+        };
+        let merger = Merger {
+            ports: ports.clone(),
+            tools: Arc::clone(tools),
+            sources: Arc::clone(sources),
+            scratch: scratch.clone(),
+        };
+        let stages: [(Arc<dyn Handler>, Topic, usize); 3] = [
+            (Arc::new(splitter), Topic::Ingest, 1),
+            (Arc::new(worker), Topic::Chunks, self.slots as usize),
+            (Arc::new(merger), Topic::Merges, 1),
+        ];
+        let mut tasks = JoinSet::new();
+        for (inner, topic, slots) in stages {
+            let handler = Arc::new(Watched {
+                inner,
+                encodes: topic == Topic::Chunks,
+                clock: Arc::clone(clock),
+            });
+            let (ports, settings, shutdown) =
+                (ports.clone(), self.settings(slots), shutdown.clone());
+            tasks.spawn(async move { run(ports, handler, &[topic], settings, shutdown).await });
+        }
+        tasks
+    }
+
+    fn settings(&self, slots: usize) -> Settings {
+        Settings {
+            worker: self.worker.clone(),
+            slots,
+            lease: Duration::from_secs(60),
+            renew_every: Duration::from_millis(500),
+            max_attempts: 6,
+            retry_delay: Duration::from_millis(200),
+        }
+    }
+}
+
+/// Notes when the first encode begins and the last one ends, and when there is no room left.
+#[derive(Debug)]
+struct Watched {
+    inner: Arc<dyn Handler>,
+    encodes: bool,
+    clock: Arc<Mutex<Clock>>,
+}
+
+#[async_trait]
+impl Handler for Watched {
+    async fn handle(&self, work: &Work) -> Result<Outcome, StageError> {
+        if self.encodes {
+            let mut clock = self.clock.lock().await;
+            clock.first.get_or_insert_with(Instant::now);
+        }
+        let outcome = self.inner.handle(work).await;
+        let mut clock = self.clock.lock().await;
+        if self.encodes {
+            clock.last = Some(Instant::now());
+        }
+        if let Some(error) = outcome.as_ref().err().filter(|error| error.is_disk_full()) {
+            clock.out_of_room.get_or_insert_with(|| error.clone());
+        }
+        outcome
+    }
+}

@@ -1,0 +1,258 @@
+//! The output folder: busy, finished, unfinished, somebody else's.
+#![cfg(test)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use common::*;
+
+/// A source of its own, a profile, and a folder for the outputs.
+struct Desk {
+    dir: tempfile::TempDir,
+    source: PathBuf,
+    out: PathBuf,
+}
+
+impl Desk {
+    fn new(seconds: &str) -> Self {
+        let dir = folder();
+        let source = dir.path().join("source.mp4");
+        std::fs::copy(clip("320x240", "25", seconds), &source).unwrap();
+        let out = dir.path().join("out");
+        Self { dir, source, out }
+    }
+
+    fn profile(&self, sides: &[u32], outputs: &str) -> PathBuf {
+        let name = format!("quick-{}.toml", sides.len());
+        profile_file(self.dir.path(), &name, &quick_profile("1", sides, outputs))
+    }
+
+    fn command(&self) -> std::process::Command {
+        let profile = self.profile(&[240], "[\"mp4\", \"hls\"]");
+        let mut command = transcode(&self.source, &self.out, profile);
+        command.args(["--window", "1", "--json"]);
+        command
+    }
+
+    /// A run that is killed once it has finished a few chunks.
+    fn half_done(&self) {
+        let mut running = Running::start(&mut self.command());
+        until("the first chunks", LONG, || {
+            chunks_done(&self.out) >= 2 || running.has_ended()
+        });
+        let ran = running.kill();
+        assert_eq!(ran.code, None, "it was done before it was killed: {ran:#?}");
+        nobody_left(&self.out, &self.source);
+    }
+}
+
+fn other_source(dir: &Path) -> PathBuf {
+    let path = dir.join("other.mp4");
+    std::fs::copy(clip("320x240", "30", "2"), &path).unwrap();
+    path
+}
+
+#[test]
+fn a_second_reelmill_is_told_that_the_folder_is_busy() {
+    let desk = Desk::new("60");
+    let mut first = Running::start(&mut desk.command());
+    until("a plan", LONG, || {
+        is_planned(&desk.out) || first.has_ended()
+    });
+    let second = run(&mut desk.command());
+    assert!(!first.has_ended(), "too quick to be disturbed");
+    second.refused(
+        1,
+        &["is busy", "out", "wait for it or choose another folder"],
+    );
+    // Nor with force, and the first one does not notice.
+    run(desk.command().arg("--force")).refused(1, &["is busy"]);
+    let ran = first.wait(LONG).ended(0);
+    assert_eq!(ran.json()["chunks_resumed"], 0);
+    run(reelmill().arg("verify").arg(&desk.out)).ended(0);
+}
+
+#[test]
+fn a_finished_folder_is_done_already() {
+    let desk = Desk::new("2");
+    let first = run(&mut desk.command()).ended(0).json();
+    assert_eq!(
+        names(&desk.out),
+        ["certificate.json", "hls", "output_240p.mp4"]
+    );
+    let before = snapshot(&desk.out);
+    let modified = || {
+        std::fs::metadata(desk.out.join("output_240p.mp4"))
+            .unwrap()
+            .modified()
+            .unwrap()
+    };
+    let then = modified();
+    let again = run(&mut desk.command()).ended(0);
+    assert!(again.stderr.contains("already done"), "{again:#?}");
+    let report = again.json();
+    assert_eq!(report["outputs"], first["outputs"]);
+    assert_eq!(report["job"], first["job"]);
+    assert_eq!(snapshot(&desk.out), before);
+    assert_eq!(modified(), then);
+}
+
+#[test]
+fn a_finished_folder_of_something_else_is_kept_without_force() {
+    let desk = Desk::new("2");
+    run(&mut desk.command()).ended(0);
+    let before = snapshot(&desk.out);
+    let other = other_source(desk.dir.path());
+    let two = desk.profile(&[240, 120], "[\"mp4\"]");
+    let way_out = ["choose another folder", "--force"];
+    run(&mut transcode(
+        &other,
+        &desk.out,
+        desk.profile(&[240], "[\"mp4\", \"hls\"]"),
+    ))
+    .refused(
+        1,
+        &[&["another source", "`source.mp4`"][..], &way_out].concat(),
+    );
+    run(&mut transcode(&desk.source, &desk.out, &two))
+        .refused(1, &[&["profile"][..], &way_out].concat());
+    run(desk.command().args(["--proof", "every-frame"]))
+        .refused(1, &[&["another proof"][..], &way_out].concat());
+    assert_eq!(snapshot(&desk.out), before, "a refusal changed the folder");
+
+    // With force: the new outputs, and of the old ones nothing.
+    std::fs::write(desk.out.join("notes.txt"), "mine").unwrap();
+    run(transcode(&other, &desk.out, &two).arg("--force")).ended(0);
+    let expected = [
+        "certificate.json",
+        "notes.txt",
+        "output_120p.mp4",
+        "output_240p.mp4",
+    ];
+    assert_eq!(names(&desk.out), expected);
+    assert_eq!(certificate(&desk.out)["source"]["name"], "other.mp4");
+    run(reelmill().arg("verify").arg(&desk.out)).ended(0);
+    run(desk.command().arg("--force")).ended(0);
+    let expected = ["certificate.json", "hls", "notes.txt", "output_240p.mp4"];
+    assert_eq!(names(&desk.out), expected);
+}
+
+#[test]
+fn a_finished_folder_that_was_meddled_with_is_not_done() {
+    let desk = Desk::new("2");
+    run(&mut desk.command()).ended(0);
+    let before = snapshot(&desk.out);
+    std::fs::remove_file(desk.out.join("hls/240p.mp4")).unwrap();
+    run(&mut desk.command()).refused(1, &["`hls/240p.mp4` has gone", "--force"]);
+    run(desk.command().arg("--force")).ended(0);
+    assert_eq!(snapshot(&desk.out), before);
+    // Outputs of nobody knows what.
+    std::fs::remove_file(desk.out.join("certificate.json")).unwrap();
+    run(&mut desk.command()).refused(1, &["without a certificate", "--force"]);
+    std::fs::write(desk.out.join("certificate.json"), "{").unwrap();
+    run(&mut desk.command()).refused(1, &["certificate.json"]);
+    run(desk.command().arg("--force")).ended(0);
+    assert_eq!(snapshot(&desk.out), before);
+}
+
+#[test]
+fn a_source_that_changed_between_the_runs_is_refused() {
+    let desk = Desk::new("40");
+    desk.half_done();
+    let done = chunks_done(&desk.out);
+    let original = std::fs::read(&desk.source).unwrap();
+    let mut changed = original.clone();
+    let middle = changed.len() / 2;
+    changed[middle] ^= 1;
+    std::fs::write(&desk.source, &changed).unwrap();
+    let words = [
+        "source.mp4",
+        "is not the file",
+        "put the old one back",
+        "--force",
+    ];
+    let ran = run(&mut desk.command()).refused(1, &words);
+    assert_eq!(ran.json()["code"], "source-changed");
+    // So is another profile, and another proof; none of it costs a chunk.
+    let other = desk.profile(&[240, 120], "[\"mp4\"]");
+    run(&mut transcode(&desk.source, &desk.out, other)).refused(1, &["--force"]);
+    std::fs::write(&desk.source, &original).unwrap();
+    run(desk.command().args(["--proof", "every-frame"])).refused(1, &["proof", "--force"]);
+    assert_eq!(chunks_done(&desk.out), done);
+    let ran = run(&mut desk.command()).ended(0);
+    assert!(
+        ran.json()["chunks_resumed"].as_u64().unwrap() >= 2,
+        "{ran:#?}"
+    );
+    assert!(ran.stderr.contains("going on: "), "{ran:#?}");
+    assert_eq!(
+        names(&desk.out),
+        ["certificate.json", "hls", "output_240p.mp4"]
+    );
+}
+
+#[test]
+fn a_source_that_changes_during_the_run_is_refused() {
+    let desk = Desk::new("40");
+    let mut running = Running::start(&mut desk.command());
+    until("the first chunk", LONG, || {
+        chunks_done(&desk.out) >= 1 || running.has_ended()
+    });
+    let mut bytes = std::fs::read(&desk.source).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&desk.source, &bytes).unwrap();
+    let ran = running
+        .wait(LONG)
+        .refused(1, &["source.mp4", "has changed"]);
+    assert!(!is_there(&desk.out.join("certificate.json")), "{ran:#?}");
+    assert!(!is_there(&desk.out.join("output_240p.mp4")), "{ran:#?}");
+}
+
+#[test]
+fn force_drops_unfinished_work() {
+    let desk = Desk::new("40");
+    desk.half_done();
+    let other = other_source(desk.dir.path());
+    let profile = desk.profile(&[240], "[\"mp4\", \"hls\"]");
+    let ran = run(transcode(&other, &desk.out, profile).args(["--force", "--json"])).ended(0);
+    assert_eq!(ran.json()["chunks_resumed"], 0);
+    assert_eq!(certificate(&desk.out)["source"]["name"], "other.mp4");
+    assert_eq!(
+        names(&desk.out),
+        ["certificate.json", "hls", "output_240p.mp4"]
+    );
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let desk = Desk::new("1");
+    let profile = desk.profile(&[240], "[\"mp4\"]");
+    run(&mut transcode(&desk.source, &desk.source, &profile)).refused(1, &["source.mp4"]);
+    let below = desk.source.join("out");
+    run(&mut transcode(&desk.source, &below, &profile)).refused(1, &["source.mp4/out"]);
+    let dev = Path::new("/proc/reelmill-out");
+    let ran = run(&mut transcode(&desk.source, dev, &profile)).refused(1, &["/proc/reelmill-out"]);
+    assert!(ran.took < Duration::from_secs(20));
+}
+
+#[test]
+fn a_bad_input_leaves_nothing_behind() {
+    let desk = Desk::new("1");
+    let bad = desk.dir.path().join("bad.mp4");
+    std::fs::write(&bad, "this is no video, whatever it is called").unwrap();
+    let profile = desk.profile(&[240], "[\"mp4\"]");
+    let deep = desk.dir.path().join("some/where/out");
+    run(&mut transcode(&bad, &deep, &profile)).refused(1, &["`bad.mp4`", "not a media file"]);
+    assert!(
+        !is_there(&desk.dir.path().join("some")),
+        "folders made for nothing remain"
+    );
+    // A folder that was there stays, with what was in it.
+    std::fs::create_dir(&desk.out).unwrap();
+    std::fs::write(desk.out.join("notes.txt"), "mine").unwrap();
+    run(&mut transcode(&bad, &desk.out, &profile)).refused(1, &["`bad.mp4`"]);
+    assert_eq!(names(&desk.out), ["notes.txt"]);
+}
