@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::task::TaskKey;
 
 /// Where a job stands. Terminal states never change, except by an explicit retry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JobStatus {
     /// Accepted, nothing started.

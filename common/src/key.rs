@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! raw/{job}/request.json                          what was asked for
-//! raw/{job}/segment_00000 …  raw/{job}/source.json
+//! uploads/{job}.json                              an upload that has not become a job yet
+//! raw/{job}/segment_00000 …                       a source as it arrived; immutable
+//! raw/{job}/partial_00003                         what has arrived of a segment to come
+//! raw/{job}/source.json                           written last; the upload is complete from here on
 //! chunks/{job}/manifest.json                      create-only; the job exists from here on
 //! chunks/{job}/revision_001.json                  create-only; chunks to redo after a seam disagreed
 //! transcoded/{job}/chunk_000/{epoch}-{worker}/{rendition}.mp4
@@ -90,6 +93,30 @@ impl From<ObjectKey> for String {
 #[must_use]
 pub fn request(job: &JobId) -> ObjectKey {
     ObjectKey(format!("raw/{job}/request.json"))
+}
+
+/// An upload that has not become a job yet: `uploads/{job}.json`.
+#[must_use]
+pub fn upload(job: &JobId) -> ObjectKey {
+    ObjectKey(format!("uploads/{job}.json"))
+}
+
+/// A segment of an uploaded source: `raw/{job}/segment_00000`.
+#[must_use]
+pub fn segment(job: &JobId, index: u32) -> ObjectKey {
+    ObjectKey(format!("raw/{job}/segment_{index:05}"))
+}
+
+/// What has arrived of a segment to come: `raw/{job}/partial_00000`.
+#[must_use]
+pub fn partial(job: &JobId, index: u32) -> ObjectKey {
+    ObjectKey(format!("raw/{job}/partial_{index:05}"))
+}
+
+/// The list of a whole source's segments: `raw/{job}/source.json`.
+#[must_use]
+pub fn source(job: &JobId) -> ObjectKey {
+    ObjectKey(format!("raw/{job}/source.json"))
 }
 
 /// The job's manifest: `chunks/{job}/manifest.json`.

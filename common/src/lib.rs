@@ -20,6 +20,7 @@ pub mod request;
 pub mod retry;
 pub mod task;
 pub mod time;
+pub mod upload;
 
 pub use digest::Sha256;
 pub use id::{JobId, WorkerId};

@@ -9,6 +9,7 @@ use crate::digest::Sha256;
 use crate::id::JobId;
 use crate::media_info::{AudioStream, VideoStream};
 use crate::profile::{AudioSettings, Outputs, VideoSettings};
+use crate::request::JobOptions;
 use crate::task::TaskKey;
 use crate::time::{Grid, Window};
 
@@ -30,6 +31,9 @@ pub struct Manifest {
     pub profile: String,
     /// The digest of the profile, so that a changed file of the same name is noticed.
     pub profile_digest: Sha256,
+    /// What its submitter chose beside the profile.
+    #[serde(default, skip_serializing_if = "JobOptions::is_default")]
+    pub options: JobOptions,
     /// How much of the decoding is recorded.
     pub proof: Proof,
     /// Which kinds of output are made.
@@ -65,6 +69,11 @@ pub struct SourceInfo {
 pub enum Location {
     /// A file on this machine.
     Path(std::path::PathBuf),
+    /// Segments in the store, as `raw/{job}/source.json` lists them.
+    Stored {
+        /// The upload that brought it; a job's own, as long as no two jobs share a source.
+        job: JobId,
+    },
 }
 
 /// How much of the decoding a job records.

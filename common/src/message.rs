@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::JobId;
+use crate::request::Priority;
 use crate::retry::Retryable;
 use crate::task::{TaskId, TaskKey};
 use crate::time::Window;
@@ -64,6 +65,9 @@ pub struct Message {
     /// The profile's name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub profile: String,
+    /// Whose turn it is first.
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
     /// Estimated work in milliseconds of one core; 0 where unknown.
     #[serde(default)]
     pub cost_ms: u64,
@@ -100,6 +104,7 @@ impl Message {
             task: task.key,
             window: None,
             profile: String::new(),
+            priority: Priority::default(),
             cost_ms: 0,
         }
     }

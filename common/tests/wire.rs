@@ -22,7 +22,7 @@ use reelmill_common::marker::{
 use reelmill_common::media_info::{AudioStream, Colour, VideoStream};
 use reelmill_common::message::{self, Message, MessageError};
 use reelmill_common::profile::{self, ladder};
-use reelmill_common::request::{self, JobRequest};
+use reelmill_common::request::{self, JobOptions, JobRequest};
 use reelmill_common::time::Grid;
 use reelmill_common::{JobId, ObjectKey, Sha256, TaskId, TaskKey, Timebase, Window};
 use serde::Serialize;
@@ -134,6 +134,7 @@ fn request() {
         slots: 2,
         window_ms: None,
         trusted: false,
+        options: JobOptions::default(),
     };
     assert_golden("request_v1.json", &request);
 }
@@ -163,6 +164,7 @@ fn manifest_and_revision() {
         ffmpeg: "5.1.9".to_owned(),
         profile: profile.name.clone(),
         profile_digest: Sha256::of(b"profile"),
+        options: JobOptions::default(),
         proof: Proof::EveryFrame,
         outputs: profile.outputs,
         copy_timestamps: true,

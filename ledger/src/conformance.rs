@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reelmill_common::job::JobError;
+use reelmill_common::request::JobOptions;
 use reelmill_common::{JobId, TaskId, TaskKey, WorkerId};
 
 use crate::{Claim, JobRecord, Lease, Ledger, NewJob};
@@ -86,6 +87,7 @@ impl Fixture {
             id: id.clone(),
             profile,
             name,
+            options: JobOptions::default(),
         };
         assert!(self.ledger.create_job(&new).await.unwrap());
         id

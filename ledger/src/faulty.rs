@@ -1,5 +1,6 @@
 //! A ledger whose calls fail as often as asked.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,6 +140,10 @@ impl Ledger for FaultyLedger {
         self.injector
             .run("jobs", self.inner.jobs(status, after, limit))
             .await
+    }
+
+    async fn counts(&self) -> Result<BTreeMap<JobStatus, u64>, LedgerError> {
+        self.injector.run("counts", self.inner.counts()).await
     }
 
     async fn heartbeat(&self, worker: &WorkerRecord) -> Result<(), LedgerError> {

@@ -4,10 +4,12 @@
 //! data: what it knows can be rebuilt from the store, so a flushed ledger loses nothing. Backends:
 //! SQLite and, later, Redis, where every method is one round trip.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reelmill_common::job::{JobError, JobStatus, Phase};
+use reelmill_common::request::{JobOptions, JobRequest};
 use reelmill_common::{JobId, TaskId, TaskKey, WorkerId};
 
 #[cfg(feature = "conformance")]
@@ -94,6 +96,21 @@ pub struct NewJob {
     pub profile: String,
     /// A name for people, such as the source's file name.
     pub name: String,
+    /// What its submitter chose.
+    pub options: JobOptions,
+}
+
+impl NewJob {
+    /// A job as it was asked for.
+    #[must_use]
+    pub fn of(id: &JobId, request: &JobRequest) -> Self {
+        Self {
+            id: id.clone(),
+            profile: request.profile.name.clone(),
+            name: request.name.clone(),
+            options: request.options.clone(),
+        }
+    }
 }
 
 /// A job as the ledger knows it.
@@ -105,6 +122,8 @@ pub struct JobRecord {
     pub profile: String,
     /// A name for people.
     pub name: String,
+    /// What its submitter chose.
+    pub options: JobOptions,
     /// Where it stands.
     pub status: JobStatus,
     /// What it is busy with while running.
@@ -117,12 +136,30 @@ pub struct JobRecord {
     pub total_frames: u64,
     /// Frames encoded: those of complete chunks and those that running ones reported.
     pub completed_frames: u64,
+    /// Attempts at tasks so far, those of an earlier life before a retry not counted.
+    pub attempts: u32,
     /// When it was created.
     pub created_at: Millis,
+    /// When the first of its tasks was claimed.
+    pub started_at: Option<Millis>,
+    /// When it ended; `None` while it has not.
+    pub ended_at: Option<Millis>,
+    /// The phases that it has been in, in order, with when each began. One that it came back to
+    /// stands there again.
+    pub phases: Vec<PhaseStart>,
     /// When anything about it last changed.
     pub updated_at: Millis,
     /// Why it failed.
     pub error: Option<JobError>,
+}
+
+/// When a job entered a phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PhaseStart {
+    /// The phase.
+    pub phase: Phase,
+    /// When it began; it lasts until the next one begins or the job ends.
+    pub at: Millis,
 }
 
 /// A living worker.
@@ -264,6 +301,12 @@ pub trait Ledger: std::fmt::Debug + Send + Sync {
         after: Option<&JobId>,
         limit: usize,
     ) -> Result<Vec<JobRecord>, LedgerError>;
+
+    /// How many jobs there are of each status; a status that no job has may be missing.
+    ///
+    /// # Errors
+    /// Any failure.
+    async fn counts(&self) -> Result<BTreeMap<JobStatus, u64>, LedgerError>;
 
     /// Reports a worker as alive; its `last_heartbeat` is set by the ledger.
     ///

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reelmill_common::job::JobStatus;
+use reelmill_common::request::JobOptions;
 use reelmill_common::{JobId, Retryable as _, TaskId, TaskKey, WorkerId};
 use reelmill_ledger::{
     Claim, Clock, Completion, Faults, FaultyLedger, Ledger, NewJob, SqliteLedger, When,
@@ -43,6 +44,7 @@ fn new_job() -> NewJob {
         id: JobId::new("j1").unwrap(),
         profile,
         name,
+        options: JobOptions::default(),
     }
 }
 

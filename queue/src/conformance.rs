@@ -11,7 +11,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reelmill_common::JobId;
 use reelmill_common::message::Topic;
+use reelmill_common::request::Priority;
 use tokio::time::Instant;
 
 use crate::{Consumer, Delivery, Outgoing, Queue, Settlement};
@@ -113,6 +115,8 @@ const DELAY: Duration = Duration::from_millis(300);
 
 fn message(number: u32) -> Outgoing {
     Outgoing {
+        job: JobId::new("j1").unwrap(),
+        priority: Priority::Normal,
         key: format!("j1/chunk-{number:03}"),
         spread: number,
         payload: format!("payload {number}").into_bytes(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reelmill_common::message::Topic;
 
-use crate::{Consumer, Delivery, Outgoing, Queue, QueueError, Receipt, Settlement};
+use crate::{Backlog, Consumer, Delivery, Outgoing, Queue, QueueError, Receipt, Settlement};
 use reelmill_common::faults::{Faults, InjectedFault, Injector, When};
 
 /// Wraps a queue and its consumers and injects faults.
@@ -62,8 +62,10 @@ impl Queue for FaultyQueue {
         }))
     }
 
-    async fn lag(&self, topic: Topic) -> Result<Option<u64>, QueueError> {
-        self.injector.run("lag", self.inner.lag(topic)).await
+    async fn backlog(&self, topic: Topic) -> Result<Option<Backlog>, QueueError> {
+        self.injector
+            .run("backlog", self.inner.backlog(topic))
+            .await
     }
 }
 

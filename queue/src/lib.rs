@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use reelmill_common::JobId;
 use reelmill_common::message::Topic;
+use reelmill_common::request::Priority;
 
 #[cfg(feature = "conformance")]
 #[expect(clippy::unwrap_used, reason = "a suite fails by panicking")]
@@ -31,6 +33,10 @@ pub use sqlite::{SqliteOptions, SqliteQueue};
 /// A message to publish.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outgoing {
+    /// The job that it belongs to: consumers are given the messages of all jobs in turn.
+    pub job: JobId,
+    /// Whose turn it is first.
+    pub priority: Priority,
     /// Names the message for people, such as `job/chunk-003`; no order follows from it.
     pub key: String,
     /// Spreads the messages of one job over partitions; any number, such as the chunk's index.
@@ -84,11 +90,23 @@ pub enum Settlement {
     },
 }
 
+/// What of a topic is not settled yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// How many messages.
+    pub messages: u64,
+    /// How long ago the oldest of them was published; zero where there is none.
+    pub oldest: Duration,
+}
+
 /// Delivers messages at least once.
 ///
 /// 1. A published message is delivered until it is settled; duplicates may occur.
 /// 2. No order is promised between messages.
 /// 3. Delivery attempts are not counted here: the ledger counts.
+/// 4. Work is shared fairly, as far as the backend can: of the messages that wait, those of the
+///    highest priority come first, and among these the jobs take turns, so that a short job behind
+///    a long one is not kept waiting for the whole of it.
 #[async_trait]
 pub trait Queue: std::fmt::Debug + Send + Sync {
     /// Publishes messages. Returns when all of them are durable; after an error any part of them
@@ -105,11 +123,11 @@ pub trait Queue: std::fmt::Debug + Send + Sync {
     /// Any failure.
     async fn subscribe(&self, topics: &[Topic]) -> Result<Box<dyn Consumer>, QueueError>;
 
-    /// How many messages of a topic are not settled yet: an estimate, `None` when unknown.
+    /// What of a topic is not settled yet: an estimate, `None` when unknown.
     ///
     /// # Errors
     /// Any failure.
-    async fn lag(&self, topic: Topic) -> Result<Option<u64>, QueueError>;
+    async fn backlog(&self, topic: Topic) -> Result<Option<Backlog>, QueueError>;
 }
 
 /// One member of a group of consumers.

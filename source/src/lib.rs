@@ -116,7 +116,9 @@ impl Sources {
     /// # Errors
     /// [`SourceError::Changed`] when it is another; the others as for [`describe`](Self::describe).
     pub fn open(&self, source: &SourceInfo) -> Result<PathBuf, SourceError> {
-        let Location::Path(path) = &source.location;
+        let Location::Path(path) = &source.location else {
+            return Err(SourceError::Missing(PathBuf::from(&source.name)));
+        };
         let now = self.describe(path)?;
         if (now.size, now.sha256) == (source.size, source.sha256) {
             Ok(path.clone())

@@ -73,6 +73,7 @@ impl Splitter {
             id: job.clone(),
             profile: manifest.profile.clone(),
             name: manifest.source.name.clone(),
+            options: manifest.options.clone(),
         };
         self.ports.ledger.create_job(&new).await?;
         match create_json(store, &key::manifest(job), &manifest).await? {
@@ -83,7 +84,12 @@ impl Splitter {
 
     /// Probes and scans the source.
     async fn look(&self, job: &JobId, request: &JobRequest) -> Result<Manifest, StageError> {
-        let Location::Path(path) = &request.location;
+        let Location::Path(path) = &request.location else {
+            return Err(StageError::permanent(
+                "source-stored",
+                "not read from the store yet",
+            ));
+        };
         let dir = scratch_folder(&self.scratch, "scan")?;
         let input = Input::file(path);
         let probing = probe::probe(&self.tools, &input, dir.path());

@@ -59,6 +59,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         ffmpeg: ffmpeg.to_owned(),
         profile: profile.name.clone(),
         profile_digest: profile.digest(),
+        options: request.options.clone(),
         proof: request.proof,
         outputs: profile.outputs,
         copy_timestamps,

@@ -15,6 +15,7 @@ mod error;
 mod rebuild;
 mod run;
 mod scratch;
+mod submit;
 mod work;
 
 pub use error::StageError;
@@ -23,6 +24,7 @@ pub use rebuild::{
 };
 pub use run::{Settings, Shutdown, run};
 pub use scratch::{blocking, scratch_folder};
+pub use submit::submit;
 pub use work::{Handler, Outcome, Work};
 
 /// The three ports, as every stage sees them.

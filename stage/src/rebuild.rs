@@ -133,6 +133,7 @@ pub async fn rebuild(ports: &Ports, job: &JobId) -> Result<bool, StageError> {
         id: job.clone(),
         profile: manifest.profile.clone(),
         name: manifest.source.name.clone(),
+        options: manifest.options.clone(),
     };
     ports.ledger.create_job(&new).await?;
     extend(ports, &manifest, &revisions).await?;
@@ -220,6 +221,7 @@ fn message(manifest: &Manifest, task: TaskKey) -> Message {
     };
     Message {
         profile: manifest.profile.clone(),
+        priority: manifest.options.priority,
         ..Message::new(task)
     }
 }
@@ -243,6 +245,8 @@ fn outgoing(message: &Message) -> Result<Outgoing, StageError> {
         TaskKey::Ingest | TaskKey::Finalize => 0,
     };
     Ok(Outgoing {
+        job: message.job.clone(),
+        priority: message.priority,
         key: message.task_id().to_string(),
         spread,
         payload: message.encode()?,

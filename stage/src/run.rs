@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reelmill_common::job::JobStatus;
+use reelmill_common::key;
 use reelmill_common::message::{Message, Topic};
+use reelmill_common::request::JobRequest;
 use reelmill_common::{TaskId, TaskKey, WorkerId};
 use reelmill_ledger::{Claim, Completion, Lease, NewJob};
 use reelmill_queue::{Consumer, Delivery, Settlement};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::rebuild::{publish, rebuild};
+use crate::rebuild::{load_json, publish, rebuild};
 use crate::work::{Handler, Outcome, Work};
 use crate::{Ports, StageError};
 
@@ -200,7 +202,7 @@ impl Stage {
             }
             Claim::Done => {
                 // Said again to whoever asks, should the one it was said to have died.
-                self.complete(&task).await?;
+                self.complete(&message).await?;
                 Ok(Settlement::Ack)
             }
             Claim::Held { remaining } => Ok(Settlement::Retry {
@@ -219,6 +221,7 @@ impl Stage {
 
     /// Brings a job that the ledger has forgotten back from the store.
     async fn make_known(&self, message: &Message) -> Result<bool, StageError> {
+        let store = self.ports.store.as_ref();
         if rebuild(&self.ports, &message.job).await? {
             return Ok(true);
         }
@@ -226,11 +229,12 @@ impl Stage {
             // No manifest and not about to get one: the job was removed.
             return Ok(false);
         }
-        let job = NewJob {
-            id: message.job.clone(),
-            profile: message.profile.clone(),
-            name: String::new(),
+        // Not planned yet: all that is known is what was asked for.
+        let request = load_json::<JobRequest>(store, &key::request(&message.job)).await?;
+        let Some(request) = request else {
+            return Ok(false);
         };
+        let job = NewJob::of(&message.job, &request);
         self.ports.ledger.create_job(&job).await?;
         Ok(true)
     }
@@ -246,7 +250,7 @@ impl Stage {
         };
         match result {
             Ok(Outcome::Complete) => {
-                self.complete(&work.task).await?;
+                self.complete(&work.message).await?;
                 Ok(Settlement::Ack)
             }
             Ok(Outcome::Yielded) => {
@@ -289,14 +293,19 @@ impl Stage {
         }
     }
 
-    async fn complete(&self, task: &TaskId) -> Result<(), StageError> {
-        match self.ports.ledger.complete(task).await? {
+    async fn complete(&self, done: &Message) -> Result<(), StageError> {
+        let task = done.task_id();
+        match self.ports.ledger.complete(&task).await? {
             Completion::Whole if task.key != TaskKey::Finalize => {
                 let finalize = TaskId {
                     job: task.job.clone(),
                     key: TaskKey::Finalize,
                 };
-                publish(&self.ports, &[Message::new(finalize)]).await
+                let message = Message {
+                    priority: done.priority,
+                    ..Message::new(finalize)
+                };
+                publish(&self.ports, &[message]).await
             }
             Completion::Unknown => rebuild(&self.ports, &task.job).await.map(|_known| ()),
             _ => Ok(()),

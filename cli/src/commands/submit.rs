@@ -1,12 +1,9 @@
 //! Puts a job into the ports, new or once more.
 
 use reelmill_common::manifest::Manifest;
-use reelmill_common::message::{Message, Topic};
 use reelmill_common::request::JobRequest;
-use reelmill_common::{JobId, TaskId, TaskKey, key};
-use reelmill_ledger::NewJob;
-use reelmill_queue::Outgoing;
-use reelmill_stage::{Ports, publish_missing, rebuild, revisions};
+use reelmill_common::{JobId, TaskKey, key};
+use reelmill_stage::{Ports, publish_missing, rebuild, revisions, submit};
 
 use crate::failure::Failure;
 
@@ -18,52 +15,21 @@ pub(crate) struct Resumed {
     pub(crate) chunks: usize,
 }
 
-/// Submits a job: its request, then its place in the ledger, then the message.
+/// Submits a job, also once more after a run that failed before it had a plan.
 pub(crate) async fn new(ports: &Ports, job: &JobId, request: &JobRequest) -> Result<(), Failure> {
-    let bytes = serde_json::to_vec_pretty(request)
-        .map_err(|error| Failure::failed(format!("cannot write the request: {error}")))?;
+    // A profile or an option that was another then: there is no plan yet that it would spoil.
     ports
         .store
-        .put(&key::request(job), bytes.into())
+        .delete(&key::request(job))
         .await
         .map_err(|error| Failure::of(&error))?;
-    let record = NewJob {
-        id: job.clone(),
-        profile: request.profile.name.clone(),
-        name: request.name.clone(),
-    };
-    ports
-        .ledger
-        .create_job(&record)
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    // An earlier run may have failed before it had a plan.
+    // Before the message: whoever gets it must not find a job that has ended.
     ports
         .ledger
         .retry(job)
         .await
         .map_err(|error| Failure::of(&error))?;
-    let task = TaskId {
-        job: job.clone(),
-        key: TaskKey::Ingest,
-    };
-    let message = Message {
-        profile: request.profile.name.clone(),
-        ..Message::new(task)
-    };
-    let outgoing = Outgoing {
-        key: message.task_id().to_string(),
-        spread: 0,
-        payload: message
-            .encode()
-            .map_err(|error| Failure::failed(error.to_string()))?,
-        delay: std::time::Duration::ZERO,
-    };
-    ports
-        .queue
-        .publish(Topic::Ingest, &[outgoing])
-        .await
-        .map_err(|error| Failure::of(&error))
+    Ok(submit(ports, job, request).await?)
 }
 
 /// Brings a planned job back: what its markers show as done stays done, the rest is asked for.

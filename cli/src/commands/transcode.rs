@@ -8,7 +8,7 @@ use reelmill_common::certificate::Certificate;
 use reelmill_common::job::JobStatus;
 use reelmill_common::manifest::{Manifest, SourceInfo};
 use reelmill_common::profile::Profile;
-use reelmill_common::request::{JobRequest, VERSION};
+use reelmill_common::request::{JobOptions, JobRequest, VERSION};
 use reelmill_common::{JobId, WorkerId};
 use reelmill_ledger::JobRecord;
 use reelmill_media::Tools;
@@ -301,6 +301,7 @@ impl Run<'_> {
             slots: self.slots(),
             window_ms: self.args.window,
             trusted: self.args.trust,
+            options: JobOptions::default(),
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reelmill_common::job::{JobError, JobStatus, Phase};
+use reelmill_common::request::JobOptions;
 use reelmill_common::{JobId, TaskKey, WorkerId};
 
 use super::{Fixture, LONG, OVER, SHORT, chunk, failure, task, worker};
@@ -31,6 +32,7 @@ pub async fn a_job_is_created_once(fixture: &Fixture) {
         id: job.clone(),
         profile,
         name,
+        options: JobOptions::default(),
     };
     assert!(!fixture.ledger.create_job(&again).await.unwrap());
     assert_eq!(fixture.record(&job).await, before);

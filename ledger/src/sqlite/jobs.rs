@@ -1,5 +1,6 @@
 //! What people see: jobs and workers.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use reelmill_common::job::{JobError, JobStatus, Phase};
@@ -8,7 +9,7 @@ use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::db::BoxError;
 use super::{millis, tasks};
-use crate::{JobRecord, Millis, NewJob, WorkerRecord};
+use crate::{JobRecord, Millis, NewJob, PhaseStart, WorkerRecord};
 
 /// Workers that were silent for so long are forgotten: most ids never come back.
 const FORGET_WORKERS_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -19,12 +20,13 @@ struct NotTerminal(&'static str);
 
 pub(super) fn create(tx: &Transaction<'_>, now: Millis, job: &NewJob) -> Result<bool, BoxError> {
     let created = tx.execute(
-        "INSERT INTO job (id, profile, name, status, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?5) ON CONFLICT (id) DO NOTHING",
+        "INSERT INTO job (id, profile, name, options, status, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (id) DO NOTHING",
         params![
             job.id.as_str(),
             job.profile,
             job.name,
+            serde_json::to_string(&job.options)?,
             JobStatus::Pending.as_str(),
             now
         ],
@@ -52,7 +54,7 @@ pub(super) fn touch(tx: &Transaction<'_>, now: Millis, job: &JobId) -> Result<()
 /// Notes that a task of a job was claimed.
 pub(super) fn start(tx: &Transaction<'_>, now: Millis, job: &JobId) -> Result<(), BoxError> {
     tx.prepare_cached(
-        "UPDATE job SET status = 'running', updated_at = ?2
+        "UPDATE job SET status = 'running', updated_at = ?2, started_at = coalesce(started_at, ?2)
          WHERE id = ?1 AND status IN ('pending', 'running')",
     )?
     .execute(params![job.as_str(), now])?;
@@ -66,7 +68,8 @@ pub(super) fn set_phase(
     phase: Phase,
 ) -> Result<(), BoxError> {
     tx.execute(
-        "UPDATE job SET phase = ?2, updated_at = ?3
+        "UPDATE job SET phase = ?2, updated_at = ?3,
+                phases = json_insert(phases, '$[#]', json_array(?2, ?3))
          WHERE id = ?1 AND status = 'running' AND phase IS NOT ?2",
         params![job.as_str(), phase.as_str(), now],
     )?;
@@ -89,7 +92,8 @@ pub(super) fn finish(
     }
     let error = error.map(serde_json::to_string).transpose()?;
     tx.execute(
-        "UPDATE job SET status = ?2, phase = NULL, error = ?3, updated_at = ?4 WHERE id = ?1",
+        "UPDATE job SET status = ?2, phase = NULL, error = ?3, updated_at = ?4, ended_at = ?4
+         WHERE id = ?1",
         params![job.as_str(), end.as_str(), error, now],
     )?;
     tasks::end_leases(tx, job)?;
@@ -98,7 +102,8 @@ pub(super) fn finish(
 
 pub(super) fn retry(tx: &Transaction<'_>, now: Millis, job: &JobId) -> Result<bool, BoxError> {
     let revived = tx.execute(
-        "UPDATE job SET status = 'running', phase = NULL, error = NULL, updated_at = ?2
+        "UPDATE job SET status = 'running', phase = NULL, error = NULL, phases = '[]',
+                updated_at = ?2, started_at = ?2, ended_at = NULL
          WHERE id = ?1 AND status IN ('failed', 'cancelled')",
         params![job.as_str(), now],
     )?;
@@ -118,6 +123,7 @@ pub(super) fn forget(tx: &Transaction<'_>, job: &JobId) -> Result<(), BoxError> 
 /// more.
 const SELECT: &str = "
     SELECT id, profile, name, status, phase, error, created_at, updated_at,
+           options, phases, started_at, ended_at, coalesce(sum(attempts), 0),
            count(key), coalesce(sum(done), 0), coalesce(sum(frames), 0),
            coalesce(sum(CASE
                WHEN done THEN frames
@@ -179,20 +185,44 @@ pub(super) fn page(
 fn record(row: &Row<'_>) -> Result<JobRecord, BoxError> {
     let (status, phase): (String, Option<String>) = (row.get(3)?, row.get(4)?);
     let error: Option<String> = row.get(5)?;
+    let (options, phases): (String, String) = (row.get(8)?, row.get(9)?);
     Ok(JobRecord {
         id: JobId::new(row.get::<_, String>(0)?)?,
         profile: row.get(1)?,
         name: row.get(2)?,
         status: status.parse()?,
         phase: phase.map(|word| word.parse()).transpose()?,
-        total_chunks: row.get(8)?,
-        completed_chunks: row.get(9)?,
-        total_frames: row.get(10)?,
-        completed_frames: row.get(11)?,
+        options: serde_json::from_str(&options)?,
+        total_chunks: row.get(13)?,
+        completed_chunks: row.get(14)?,
+        total_frames: row.get(15)?,
+        completed_frames: row.get(16)?,
+        attempts: row.get(12)?,
         created_at: row.get(6)?,
         updated_at: row.get(7)?,
+        started_at: row.get(10)?,
+        ended_at: row.get(11)?,
+        phases: phase_starts(&phases)?,
         error: error.map(|json| serde_json::from_str(&json)).transpose()?,
     })
+}
+
+fn phase_starts(json: &str) -> Result<Vec<PhaseStart>, BoxError> {
+    let entries: Vec<(Phase, Millis)> = serde_json::from_str(json)?;
+    Ok(entries
+        .into_iter()
+        .map(|(phase, at)| PhaseStart { phase, at })
+        .collect())
+}
+
+pub(super) fn counts(tx: &Transaction<'_>) -> Result<BTreeMap<JobStatus, u64>, BoxError> {
+    let mut select = tx.prepare_cached("SELECT status, count(*) FROM job GROUP BY status")?;
+    let mut rows = select.query([])?;
+    let mut counts = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        counts.insert(row.get::<_, String>(0)?.parse()?, row.get(1)?);
+    }
+    Ok(counts)
 }
 
 pub(super) fn heartbeat(

@@ -9,6 +9,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -242,6 +243,10 @@ impl Ledger for SqliteLedger {
         let after = after.cloned();
         self.read(move |tx, now| jobs::page(tx, now, status, after.as_ref(), limit))
             .await
+    }
+
+    async fn counts(&self) -> Result<BTreeMap<JobStatus, u64>, LedgerError> {
+        self.read(|tx, _| jobs::counts(tx)).await
     }
 
     async fn heartbeat(&self, worker: &WorkerRecord) -> Result<(), LedgerError> {

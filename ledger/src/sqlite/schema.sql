@@ -5,13 +5,18 @@ CREATE TABLE job (
     id         TEXT    NOT NULL UNIQUE,
     profile    TEXT    NOT NULL,
     name       TEXT    NOT NULL,
+    -- JSON, as are `error` and `phases`.
+    options    TEXT    NOT NULL,
     status     TEXT    NOT NULL,
     phase      TEXT,
-    -- JSON.
     error      TEXT,
+    -- [["scanning", when], …]
+    phases     TEXT    NOT NULL DEFAULT '[]',
     -- Milliseconds since 1970, as is every time in this file.
     created_at INTEGER NOT NULL,
-    updated_at INTEGER NOT NULL
+    updated_at INTEGER NOT NULL,
+    started_at INTEGER,
+    ended_at   INTEGER
 ) STRICT;
 
 CREATE INDEX job_by_status ON job (status, serial);

@@ -1,5 +1,6 @@
 //! What only this backend promises: exact times, several processes, and what outlives them.
 
+use reelmill_common::request::JobOptions;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
@@ -55,6 +56,7 @@ async fn job(ledger: &SqliteLedger) {
             id: task().job,
             profile,
             name,
+            options: JobOptions::default(),
         })
         .await
         .unwrap();

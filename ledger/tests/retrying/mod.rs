@@ -1,5 +1,6 @@
 //! A caller that tries again whenever an error says that this may help.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +98,9 @@ impl Ledger for Retrying {
         limit: usize,
     ) -> Result<Vec<JobRecord>, LedgerError> {
         retry!(self.0.jobs(status, after, limit))
+    }
+    async fn counts(&self) -> Result<BTreeMap<JobStatus, u64>, LedgerError> {
+        retry!(self.0.counts())
     }
     async fn heartbeat(&self, worker: &WorkerRecord) -> Result<(), LedgerError> {
         retry!(self.0.heartbeat(worker))

@@ -264,9 +264,8 @@ pub async fn a_dead_letter_can_be_published_again(fixture: &Fixture) {
             topic,
             &[Outgoing {
                 key,
-                spread: 0,
                 payload,
-                delay: Duration::ZERO,
+                ..message(1)
             }],
         )
         .await;
@@ -300,7 +299,8 @@ pub async fn lag_counts_what_is_not_settled(fixture: &Fixture) {
 
 async fn lag_becomes(fixture: &Fixture, expected: u64) {
     let begin = Instant::now();
-    while let Some(lag) = fixture.queue.lag(Topic::Chunks).await.unwrap() {
+    while let Some(backlog) = fixture.queue.backlog(Topic::Chunks).await.unwrap() {
+        let lag = backlog.messages;
         if lag == expected {
             break;
         }

@@ -13,12 +13,28 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
 use super::db::{BoxError, Db, transact};
-use super::{SqliteOptions, SqliteQueue, insert};
+use super::{Row, SqliteOptions, SqliteQueue};
 use crate::{Consumer, DeadLetter, Delivery, QueueError, Receipt, Settlement};
 
 /// How long an idle consumer waits before it looks for what other processes published.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Whose turn it is: the highest priority, then the job that has the fewest messages in hand, then
+/// the one that was served longest ago; of its messages the oldest.
+const NEXT: &str = "
+    WITH head AS (
+        SELECT priority, job, min(id) AS id FROM message
+        WHERE topic IN (SELECT value FROM json_each(?1)) AND visible_at <= ?2
+        GROUP BY priority, job)
+    SELECT message.id, delivery + 1, key, payload, topic
+    FROM head JOIN message USING (id)
+    ORDER BY head.priority DESC,
+        (SELECT count(*) FROM message AS held
+         WHERE held.consumer IS NOT NULL AND held.visible_at > ?2 AND held.job = head.job),
+        coalesce((SELECT served FROM turn WHERE turn.job = head.job), 0),
+        id
+    LIMIT 1";
 
 /// Longer than any wait that anybody means.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -185,43 +201,51 @@ impl Member {
         topics: &[Topic],
         max: usize,
     ) -> Result<Vec<Delivery>, BoxError> {
-        let limit = i64::try_from(max).unwrap_or(i64::MAX);
-        let now = self.options.now();
-        let mut found = vec![];
-        for &topic in topics {
-            let sql = "SELECT id, delivery + 1, key, payload FROM message
-                       WHERE topic = ?1 AND visible_at <= ?2 ORDER BY id LIMIT ?3";
-            let mut select = transaction.prepare_cached(sql)?;
-            let rows = select.query_map(params![topic.as_str(), now, limit], |row| {
-                let (offset, delivery) = (row.get(0)?, row.get(1)?);
-                let receipt = Receipt {
-                    topic,
-                    partition: 0,
-                    offset,
-                    delivery,
-                };
-                Ok(Delivery {
-                    receipt,
-                    topic,
-                    key: row.get(2)?,
-                    payload: row.get(3)?,
+        let (now, deadline) = (
+            self.options.now(),
+            self.options.after(self.options.visibility),
+        );
+        let names: Vec<&str> = topics.iter().map(|topic| topic.as_str()).collect();
+        let names = serde_json::to_string(&names)?;
+        let mut deliveries = vec![];
+        // One at a time: each that is given out changes whose turn it is.
+        while deliveries.len() < max {
+            let found = transaction
+                .prepare_cached(NEXT)?
+                .query_row(params![names, now], |row| {
+                    let name: String = row.get(4)?;
+                    let topic = topics.iter().find(|topic| topic.as_str() == name);
+                    Ok(topic.copied().map(|topic| Delivery {
+                        receipt: Receipt {
+                            topic,
+                            partition: 0,
+                            offset: row.get(0).unwrap_or_default(),
+                            delivery: row.get(1).unwrap_or_default(),
+                        },
+                        topic,
+                        key: row.get(2).unwrap_or_default(),
+                        payload: row.get(3).unwrap_or_default(),
+                    }))
                 })
-            })?;
-            for delivery in rows {
-                found.push(delivery?);
-            }
+                .optional()?
+                .flatten();
+            let Some(delivery) = found else { break };
+            let sql = "UPDATE message SET consumer = ?2, visible_at = ?3, delivery = delivery + 1
+                       WHERE id = ?1";
+            transaction.prepare_cached(sql)?.execute(params![
+                delivery.receipt.offset,
+                self.name,
+                deadline
+            ])?;
+            let sql = "INSERT OR REPLACE INTO turn (job, served)
+                       SELECT job, (SELECT coalesce(max(served), 0) + 1 FROM turn)
+                       FROM message WHERE id = ?1";
+            transaction
+                .prepare_cached(sql)?
+                .execute([delivery.receipt.offset])?;
+            deliveries.push(delivery);
         }
-        // The oldest of all topics first, so that none starves another.
-        found.sort_by_key(|delivery| delivery.receipt.offset);
-        found.truncate(max);
-        let sql = "UPDATE message SET consumer = ?2, visible_at = ?3, delivery = delivery + 1
-                   WHERE id = ?1";
-        let mut update = transaction.prepare_cached(sql)?;
-        let deadline = self.options.after(self.options.visibility);
-        for delivery in &found {
-            update.execute(params![delivery.receipt.offset, self.name, deadline])?;
-        }
-        Ok(found)
+        Ok(deliveries)
     }
 
     fn settle(
@@ -231,16 +255,16 @@ impl Member {
         settlement: Settlement,
     ) -> Result<(), BoxError> {
         // Nothing is found when the message was settled, or given to somebody else.
-        let sql = "SELECT key, payload FROM message
+        let sql = "SELECT key, payload, job, priority FROM message
                    WHERE id = ?1 AND delivery = ?2 AND consumer = ?3";
-        let open: Option<(String, Vec<u8>)> = transaction
+        let open: Option<(String, Vec<u8>, String, i64)> = transaction
             .query_row(
                 sql,
                 params![receipt.offset, receipt.delivery, self.name],
-                |row| Ok((row.get(0)?, row.get(1)?)),
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
             )
             .optional()?;
-        let Some((key, payload)) = open else {
+        let Some((key, payload, job, priority)) = open else {
             return Ok(());
         };
         match settlement {
@@ -260,10 +284,22 @@ impl Member {
                     reason,
                     at,
                 };
-                insert(transaction, Topic::DeadLetters, &key, &letter.encode()?, 0)?;
+                let row = Row {
+                    topic: Topic::DeadLetters,
+                    job: &job,
+                    priority,
+                    key: &key,
+                    payload: &letter.encode()?,
+                    published_at: at,
+                    visible_at: 0,
+                };
+                row.insert(transaction)?;
             }
         }
         transaction.execute("DELETE FROM message WHERE id = ?1", [receipt.offset])?;
+        let sql = "DELETE FROM turn WHERE job = ?1
+                   AND NOT EXISTS (SELECT 1 FROM message WHERE job = ?1)";
+        transaction.execute(sql, [&job])?;
         Ok(())
     }
 

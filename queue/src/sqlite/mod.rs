@@ -19,7 +19,7 @@ use reelmill_common::message::Topic;
 use rusqlite::{Transaction, params};
 use tokio::sync::Notify;
 
-use crate::{Consumer, Outgoing, Queue, QueueError};
+use crate::{Backlog, Consumer, Outgoing, Queue, QueueError};
 use consumer::SqliteConsumer;
 use db::{BoxError, Db, transact};
 
@@ -151,14 +151,16 @@ impl Queue for SqliteQueue {
             .run("publish to", move |connection| {
                 transact(connection, |transaction| {
                     for message in &messages {
-                        let visible_at = options.visible_after(message.delay);
-                        insert(
-                            transaction,
+                        let row = Row {
                             topic,
-                            &message.key,
-                            &message.payload,
-                            visible_at,
-                        )?;
+                            job: message.job.as_str(),
+                            priority: message.priority as i64,
+                            key: &message.key,
+                            payload: &message.payload,
+                            published_at: options.now(),
+                            visible_at: options.visible_after(message.delay),
+                        };
+                        row.insert(transaction)?;
                     }
                     Ok(())
                 })
@@ -175,27 +177,51 @@ impl Queue for SqliteQueue {
         Ok(Box::new(SqliteConsumer::join(self, topics).await?))
     }
 
-    async fn lag(&self, topic: Topic) -> Result<Option<u64>, QueueError> {
-        let count = self
+    async fn backlog(&self, topic: Topic) -> Result<Option<Backlog>, QueueError> {
+        let options = self.options.clone();
+        let backlog = self
             .db
             .run("count", move |connection| {
-                let sql = "SELECT count(*) FROM message WHERE topic = ?1";
-                Ok(connection.query_row(sql, [topic.as_str()], |row| row.get(0))?)
+                let sql = "SELECT count(*), min(published_at) FROM message WHERE topic = ?1";
+                let (messages, oldest): (u64, Option<u64>) =
+                    connection
+                        .query_row(sql, [topic.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let age = oldest.map_or(0, |at| options.now().saturating_sub(at));
+                Ok(Backlog {
+                    messages,
+                    oldest: Duration::from_millis(age),
+                })
             })
             .await?;
-        Ok(Some(count))
+        Ok(Some(backlog))
     }
 }
 
-fn insert(
-    transaction: &Transaction<'_>,
+/// A message as it enters the file.
+struct Row<'a> {
     topic: Topic,
-    key: &str,
-    payload: &[u8],
+    job: &'a str,
+    priority: i64,
+    key: &'a str,
+    payload: &'a [u8],
+    published_at: u64,
     visible_at: u64,
-) -> Result<(), BoxError> {
-    let sql = "INSERT INTO message (topic, key, payload, visible_at) VALUES (?1, ?2, ?3, ?4)";
-    let mut insert = transaction.prepare_cached(sql)?;
-    insert.execute(params![topic.as_str(), key, payload, visible_at])?;
-    Ok(())
+}
+
+impl Row<'_> {
+    fn insert(&self, transaction: &Transaction<'_>) -> Result<(), BoxError> {
+        let sql = "INSERT INTO message
+                   (topic, job, priority, key, payload, published_at, visible_at)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        transaction.prepare_cached(sql)?.execute(params![
+            self.topic.as_str(),
+            self.job,
+            self.priority,
+            self.key,
+            self.payload,
+            self.published_at,
+            self.visible_at
+        ])?;
+        Ok(())
+    }
 }

@@ -3,6 +3,10 @@ CREATE TABLE message (
     -- Never used again, so that an old receipt cannot name a new message.
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
     topic      TEXT    NOT NULL,
+    job        TEXT    NOT NULL,
+    -- Higher ones first.
+    priority   INTEGER NOT NULL,
+    published_at INTEGER NOT NULL,
     key        TEXT    NOT NULL,
     payload    BLOB    NOT NULL,
     -- Nobody is given it before, in milliseconds since 1970: a delay, or while it is delivered the
@@ -14,5 +18,12 @@ CREATE TABLE message (
     consumer   TEXT
 ) STRICT;
 
-CREATE INDEX message_by_topic ON message (topic, id, visible_at);
+CREATE INDEX message_by_turn ON message (topic, priority, job, visible_at);
+CREATE INDEX message_by_job ON message (job);
 CREATE INDEX message_by_consumer ON message (consumer) WHERE consumer IS NOT NULL;
+
+-- When each job that has messages was last given a turn, as a number that grows with every turn.
+CREATE TABLE turn (
+    job    TEXT    PRIMARY KEY,
+    served INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

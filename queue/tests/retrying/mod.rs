@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reelmill_common::Retryable as _;
 use reelmill_common::message::Topic;
-use reelmill_queue::{Consumer, Delivery, Outgoing, Queue, QueueError, Receipt, Settlement};
+use reelmill_queue::{
+    Backlog, Consumer, Delivery, Outgoing, Queue, QueueError, Receipt, Settlement,
+};
 
 #[derive(Debug)]
 pub(crate) struct Retrying(Arc<dyn Queue>);
@@ -41,8 +43,8 @@ impl Queue for Retrying {
         let consumer = retry!(self.0.subscribe(topics))?;
         Ok(Box::new(RetryingConsumer(consumer)))
     }
-    async fn lag(&self, topic: Topic) -> Result<Option<u64>, QueueError> {
-        retry!(self.0.lag(topic))
+    async fn backlog(&self, topic: Topic) -> Result<Option<Backlog>, QueueError> {
+        retry!(self.0.backlog(topic))
     }
 }
 
