@@ -1,6 +1,8 @@
 //! Answers that get lost: at worst a message comes twice.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+use reelmill_common::JobId;
+use reelmill_common::request::Priority;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -119,4 +121,9 @@ async fn a_third_of_all_calls_failing_either_way_loses_no_message() {
         assert_eq!(seen.len(), 20);
         assert!(seen.values().all(|times| *times >= 2), "{seen:?}");
     }
+}
+
+async fn messages_of(queue: &Arc<dyn Queue>, topic: Topic) -> Option<u64> {
+    let backlog = queue.backlog(topic).await.unwrap();
+    backlog.map(|backlog| backlog.messages)
 }

@@ -1,5 +1,7 @@
 //! What only this backend promises: deadlines, recovery, several processes.
 
+use reelmill_common::JobId;
+use reelmill_common::request::Priority;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rusqlite::Connection;
@@ -255,4 +257,9 @@ async fn everything_outlives_a_restart() {
     let queue = place.open(PATIENCE);
     let consumer = queue.subscribe(&[Topic::Merges]).await.unwrap();
     assert_eq!(consumer.receive(9, PATIENCE).await.unwrap().len(), 3);
+}
+
+async fn messages_of(queue: &SqliteQueue, topic: Topic) -> Option<u64> {
+    let backlog = queue.backlog(topic).await.unwrap();
+    backlog.map(|backlog| backlog.messages)
 }
