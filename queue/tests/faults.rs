@@ -45,7 +45,7 @@ async fn publishing_again_after_a_lost_answer_delivers_twice_and_never_not_at_al
             .unwrap_err();
         assert!(error.is_retryable());
         queue.publish(Topic::Chunks, &[message(1)]).await.unwrap();
-        assert_eq!(messages_of(&queue, Topic::Chunks).await, Some(expected));
+        assert_eq!(messages_of(&*queue, Topic::Chunks).await, Some(expected));
     }
 }
 
@@ -62,12 +62,12 @@ async fn a_settle_that_failed_before_its_effect_leaves_the_delivery_open() {
             .await
             .is_err()
     );
-    assert_eq!(messages_of(&queue, Topic::Chunks).await, Some(1));
+    assert_eq!(messages_of(&*queue, Topic::Chunks).await, Some(1));
     consumer
         .settle(&delivery.receipt, Settlement::Ack)
         .await
         .unwrap();
-    assert_eq!(messages_of(&queue, Topic::Chunks).await, Some(0));
+    assert_eq!(messages_of(&*queue, Topic::Chunks).await, Some(0));
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn a_third_of_all_calls_failing_either_way_loses_no_message() {
     }
 }
 
-async fn messages_of(queue: &Arc<dyn Queue>, topic: Topic) -> Option<u64> {
+async fn messages_of(queue: &dyn Queue, topic: Topic) -> Option<u64> {
     let backlog = queue.backlog(topic).await.unwrap();
     backlog.map(|backlog| backlog.messages)
 }
