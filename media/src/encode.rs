@@ -296,13 +296,15 @@ fn increasing(pts: &mut [i64]) -> u64 {
     moved
 }
 
-/// The bounds of an encode: generous by its estimated work, so that only a stuck one meets them.
+/// The bounds of an encode: generous by its estimated work, its lead-in included, so that only a
+/// stuck one meets them.
 #[must_use]
 pub fn limits(cost: Duration, pixels: u64) -> Limits {
     let wall = Duration::from_secs(600).max(cost * 60);
     Limits {
         wall,
-        // ffmpeg reports four times a second as long as anything moves.
+        // ffmpeg reports four times a second once every output has begun; on the way through a
+        // lead-in it says nothing and works.
         idle: Duration::from_secs(120),
         cpu: wall * 8,
         // Lookahead and references hold dozens of frames of every rendition.

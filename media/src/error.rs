@@ -107,11 +107,15 @@ pub enum MediaError {
 
 impl Retryable for MediaError {
     fn is_retryable(&self) -> bool {
-        // A kill may be the operator's or the kernel's for want of memory; the ledger's count of
-        // attempts ends it when it is the chunk's own fault.
+        // A kill may be the operator's or the kernel's for want of memory, and a machine may have
+        // been too busy; the ledger's count of attempts ends it when it is the chunk's own fault.
         matches!(
             self,
-            Self::Killed { .. } | Self::Start { .. } | Self::NoSpace { .. }
+            Self::Killed { .. }
+                | Self::TimedOut { .. }
+                | Self::OutOfMemory { .. }
+                | Self::Start { .. }
+                | Self::NoSpace { .. }
         )
     }
 

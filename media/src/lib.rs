@@ -5,6 +5,7 @@
 //! them all. [`mp4`] reads and writes the boxes of what ffmpeg made.
 
 pub mod audio;
+mod clocks;
 pub mod codec;
 pub mod decode;
 pub mod encode;

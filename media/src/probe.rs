@@ -13,9 +13,10 @@ use crate::input::Input;
 use crate::process::{Invocation, Limits, capture};
 use crate::tools::Tools;
 
-/// Bounds for reading a header and the first packets.
+/// Bounds for reading a header and the first packets. A header that is made to take long runs into
+/// the processor's bound, a slow disk into the other.
 const LIMITS: Limits = Limits {
-    wall: Duration::from_secs(30),
+    wall: Duration::from_secs(120),
     idle: Duration::MAX,
     cpu: Duration::from_secs(30),
     memory: 1 << 30,

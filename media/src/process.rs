@@ -20,6 +20,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::clocks::{Clocks, processor_time};
 use crate::error::MediaError;
 use crate::sandbox::Sandbox;
 use crate::tail::Tail;
@@ -27,9 +28,10 @@ use crate::tail::Tail;
 /// What a process may use before it is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// From start to end.
+    /// From start to end, less the time in which our own process stood still.
     pub wall: Duration,
-    /// Without a sign of life on standard output; [`Duration::MAX`] where none is expected.
+    /// Without a sign of life, which is a line on standard output or processor time that is used;
+    /// [`Duration::MAX`] where none is expected.
     pub idle: Duration,
     /// Processor time over all threads.
     pub cpu: Duration,
@@ -83,20 +85,21 @@ pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended,
     let limits = invocation.limits;
     let program = invocation.program.clone();
     let mut running = start(invocation).await?;
-    let deadline = Instant::now() + limits.wall;
+    let group = running.group;
 
     let mut lines = Lines::new(running.stdout.take());
     let mut tail = Tail::default();
     let mut stderr = running.stderr.take();
     let mut stderr_buffer = vec![0; 8192];
-    let mut last_sign = Instant::now();
+    let mut clocks = Clocks::new(limits.wall, limits.idle, Instant::now());
 
     let status = loop {
-        let idle_deadline = last_sign.checked_add(limits.idle).unwrap_or(deadline);
         tokio::select! {
+            // What it said comes before what is due: after a stop both are there at once.
+            biased;
             line = lines.next(), if !lines.ended => {
                 if let Some(line) = line {
-                    last_sign = Instant::now();
+                    clocks.sign(Instant::now());
                     on_line(&line);
                 }
             }
@@ -109,10 +112,15 @@ pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended,
             status = running.child.wait(), if lines.ended && stderr.is_none() => {
                 break status.map_err(|source| MediaError::Start { program: program.clone(), source })?;
             }
-            () = tokio::time::sleep_until(deadline.min(idle_deadline)) => {
-                let limit = if deadline <= idle_deadline { limits.wall } else { limits.idle };
-                return Err(MediaError::TimedOut { action, limit, tail: tail.text() });
-            }
+            () = tokio::time::sleep_until(clocks.wake()) => {}
+        }
+        // In every round, or one that never falls silent would never be ended.
+        if let Some(limit) = clocks.look(Instant::now(), || processor_time(group)) {
+            return Err(MediaError::TimedOut {
+                action,
+                limit,
+                tail: tail.text(),
+            });
         }
     };
     running.ended = true;

@@ -60,14 +60,16 @@ impl Sandbox {
             if nix::unistd::getppid() != parent {
                 return Err(std::io::Error::from_raw_os_error(nix::libc::ESRCH));
             }
+            let cpu = limits.cpu.as_secs().max(1);
             let bounds = [
-                (Resource::RLIMIT_CPU, limits.cpu.as_secs().max(1)),
-                (Resource::RLIMIT_AS, limits.memory),
-                (Resource::RLIMIT_FSIZE, limits.file_size),
-                (Resource::RLIMIT_CORE, 0),
+                // At the hard bound the kernel kills without saying why.
+                (Resource::RLIMIT_CPU, cpu, cpu.saturating_add(2)),
+                (Resource::RLIMIT_AS, limits.memory, limits.memory),
+                (Resource::RLIMIT_FSIZE, limits.file_size, limits.file_size),
+                (Resource::RLIMIT_CORE, 0, 0),
             ];
-            for (resource, bound) in bounds {
-                setrlimit(resource, bound, bound)?;
+            for (resource, soft, hard) in bounds {
+                setrlimit(resource, soft, hard)?;
             }
             if let Some(rules) = rules.take() {
                 // Best effort by design: what the kernel cannot enforce is no error.

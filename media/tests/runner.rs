@@ -73,6 +73,20 @@ async fn each_way_to_end_badly_is_told_apart() {
     );
     assert!(std::fs::metadata(dir.path().join("big")).unwrap().len() <= 1 << 20);
 
+    let limits = Limits {
+        cpu: Duration::from_secs(1),
+        ..LIMITS
+    };
+    let busy = Invocation {
+        limits,
+        ..shell(dir.path(), "while :; do :; done")
+    };
+    let result = run(busy, &mut |_| {}).await;
+    assert!(
+        matches!(result, Err(MediaError::TooMuchCpu { .. })),
+        "{result:?}"
+    );
+
     let missing = Invocation {
         program: PathBuf::from("/nowhere/ffmpeg"),
         ..shell(dir.path(), "")
@@ -103,6 +117,42 @@ async fn a_stuck_process_is_ended_with_its_group() {
     );
     assert!(began.elapsed() < Duration::from_secs(10));
     wait_until_gone(child.unwrap());
+}
+
+#[tokio::test]
+async fn silence_is_fatal_only_to_one_that_does_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits {
+        idle: Duration::from_secs(1),
+        ..LIMITS
+    };
+    let script = |script: &str| Invocation {
+        limits,
+        ..shell(dir.path(), script)
+    };
+    let busy = "end=$(($(date +%s) + 4)); while [ $(date +%s) -lt $end ]; do :; done; echo done";
+    let (text, _) = capture(script(busy), 100).await.unwrap();
+    assert_eq!(text, "done\n");
+
+    let result = run(script("sleep 3600"), &mut |_| {}).await;
+    match result {
+        Err(MediaError::TimedOut { limit, .. }) => assert_eq!(limit, limits.idle),
+        other => panic!("{other:?}"),
+    }
+    // However much it has to say, it ends in time.
+    let limits = Limits {
+        wall: Duration::from_secs(2),
+        ..LIMITS
+    };
+    let endless = Invocation {
+        limits,
+        ..shell(dir.path(), "while :; do echo more; done")
+    };
+    let result = run(endless, &mut |_| {}).await;
+    assert!(
+        matches!(result, Err(MediaError::TimedOut { .. })),
+        "{result:?}"
+    );
 }
 
 #[tokio::test]

@@ -155,8 +155,8 @@ fn not_media(source: &SourceInfo, error: &MediaError) -> StageError {
             ),
         )
         .with_detail(tail),
-        MediaError::TimedOut { .. }
-        | MediaError::OutOfMemory { .. }
+        // Time alone says nothing of the source: a disk may have been slow.
+        MediaError::OutOfMemory { .. }
         | MediaError::TooMuchCpu { .. }
         | MediaError::TooMuchOutput { .. } => {
             let message = format!(

@@ -82,7 +82,7 @@ impl Worker {
             every_frame,
         };
         let pixels = u64::from(video.stream.width) * u64::from(video.stream.height);
-        let bounds = limits(Duration::from_millis(chunk.cost_ms), pixels);
+        let bounds = limits(Duration::from_millis(cost_ms(placed)), pixels);
         let encoded = encode(&self.tools, &request, dir.path(), bounds, &mut |frames| {
             work.report_frames(frames);
         })
@@ -154,6 +154,19 @@ impl Worker {
             ..StageError::permanent("frames-unlisted", "ffmpeg lost its list of frames")
         })
     }
+}
+
+/// The estimate for a chunk with the lead-in that it has now: the plan's is for the first one. A
+/// frame that is only decoded is taken to cost as much as any.
+fn cost_ms(placed: &PlacedChunk) -> u64 {
+    let chunk = &placed.chunk;
+    let planned = chunk.lead_ins.first().map_or(0, |lead_in| lead_in.packets);
+    let now = placed.lead_in().map_or(0, |lead_in| lead_in.packets);
+    let each = u128::from(chunk.cost_ms) / u128::from((chunk.packets + planned).max(1)) + 1;
+    let more = each * u128::from(now.saturating_sub(planned));
+    chunk
+        .cost_ms
+        .saturating_add(u64::try_from(more).unwrap_or(u64::MAX))
 }
 
 /// Whether a failure may come from where the source was cut, and not from the source or the
@@ -295,5 +308,39 @@ fn marker(
         frames_digest,
         renditions,
         complaints: encoded.ended.complaints,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reelmill_common::manifest::{ChunkPlan, LeadIn};
+
+    #[test]
+    fn a_longer_lead_in_may_take_longer() {
+        let lead_in = |packets| LeadIn {
+            seek_us: None,
+            keyframe: None,
+            packets,
+        };
+        let mut placed = PlacedChunk {
+            index: 3,
+            generation: 0,
+            lead_in: 0,
+            chunk: ChunkPlan {
+                window: Window::ALL,
+                lead_ins: vec![lead_in(50), lead_in(1_000_000)],
+                start_seam: None,
+                end_seam: None,
+                first_packet: None,
+                packets: 100,
+                cost_ms: 3000,
+            },
+        };
+        assert_eq!(cost_ms(&placed), 3000);
+        placed.lead_in = 1;
+        assert!(cost_ms(&placed) > 10_000_000);
+        placed.chunk.lead_ins.clear();
+        assert_eq!(cost_ms(&placed), 3000);
     }
 }
