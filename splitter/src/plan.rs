@@ -84,7 +84,8 @@ fn audio_plan(
 }
 
 fn length_seconds(summary: &Summary) -> f64 {
-    f64::from(summary.grid.step_ms) / 1000.0 * summary.cells.len() as f64
+    let cells = summary.cells.last().map_or(0, |cell| cell.index + 1);
+    f64::from(summary.grid.step_ms) / 1000.0 * cells as f64
 }
 
 fn video_plan(
@@ -99,7 +100,7 @@ fn video_plan(
     let costs = costs(summary, &map, frame, audio);
     let longest = request
         .window_ms
-        .map(|ms| (ms / request.profile.fragment_ms.max(1)) as usize);
+        .map(|ms| i64::from(ms / request.profile.fragment_ms.max(1)));
     let repeats = renditions.iter().all(|r| r.settings.repeats_with_threads());
     let cuts = match summary.trouble {
         Some(_) => crate::windows::Cuts {
@@ -146,11 +147,8 @@ fn costs(summary: &Summary, map: &Map<'_>, frame: FrameCost, audio: &[AudioPlan]
     let bytes: u64 = summary.cells.iter().map(|cell| cell.bytes).sum();
     let mean = bytes as f64 / summary.packets.max(1) as f64;
     let cell_cost = |cell: &Cell| {
-        if cell.packets == 0 {
-            return 0.0;
-        }
         let packets = cell.packets as f64;
-        let busy = (cell.bytes as f64 / packets / mean.max(1.0)).clamp(0.2, 4.0);
+        let busy = (cell.bytes as f64 / packets.max(1.0) / mean.max(1.0)).clamp(0.2, 4.0);
         packets * (frame.decode_ms + frame.encode_ms * (0.75 + 0.25 * busy))
     };
     let lead_in = |start: usize| {
@@ -161,6 +159,7 @@ fn costs(summary: &Summary, map: &Map<'_>, frame: FrameCost, audio: &[AudioPlan]
         packets as f64 * frame.decode_ms
     };
     Costs {
+        index: summary.cells.iter().map(|cell| cell.index).collect(),
         cells: summary.cells.iter().map(cell_cost).collect(),
         packets: summary.cells.iter().map(|cell| cell.packets).collect(),
         lead_ins: (0..summary.cells.len()).map(lead_in).collect(),
@@ -168,7 +167,8 @@ fn costs(summary: &Summary, map: &Map<'_>, frame: FrameCost, audio: &[AudioPlan]
     }
 }
 
-/// The cells with what makes questions about stretches of them quick.
+/// The cells with what makes questions about stretches of them quick. A cell is meant by its place
+/// among those that have packets.
 #[derive(Debug)]
 struct Map<'a> {
     summary: &'a Summary,
@@ -208,8 +208,7 @@ impl<'a> Map<'a> {
     }
 
     fn chunk(&self, start: usize, end: Option<usize>, costs: &Costs) -> ChunkPlan {
-        let grid = self.summary.grid;
-        let tick = |cell: usize| grid.start(i64::try_from(cell).unwrap_or(i64::MAX));
+        let tick = |cell| self.tick(cell);
         let last = end.unwrap_or(self.summary.cells.len());
         let work: f64 = costs
             .cells
@@ -236,6 +235,12 @@ impl<'a> Map<'a> {
         }
     }
 
+    /// Where a cell begins.
+    fn tick(&self, cell: usize) -> i64 {
+        let index = self.summary.cells.get(cell).map(|cell| cell.index);
+        self.summary.grid.start(index.unwrap_or(i64::MAX))
+    }
+
     fn first_packet(&self, cell: usize) -> Option<i64> {
         let cells = self.summary.cells.get(cell..).unwrap_or_default().iter();
         cells.flat_map(|cell| &cell.firsts).next().copied()
@@ -251,10 +256,7 @@ impl<'a> Map<'a> {
             .last();
         let after = cells.get(cell..).unwrap_or_default().iter();
         let to = after.flat_map(|cell| &cell.firsts).take(SEAM).last();
-        let boundary = self
-            .summary
-            .grid
-            .start(i64::try_from(cell).unwrap_or(i64::MAX));
+        let boundary = self.tick(cell);
         SeamRange {
             from: from.copied().unwrap_or(boundary),
             to: to.copied().unwrap_or(boundary).saturating_add(1),
@@ -297,13 +299,13 @@ impl<'a> Map<'a> {
     fn packets_from(&self, pts: i64, cell: usize) -> u64 {
         let grid = self.summary.grid;
         let own = grid.cell(pts);
-        let index = usize::try_from(own).unwrap_or(0);
+        let place = self.summary.cells.partition_point(|cell| cell.index < own);
         let whole = self
             .packets_before(cell)
-            .saturating_sub(self.packets_before(index + 1));
+            .saturating_sub(self.packets_before(place + 1));
         let (start, end) = (grid.start(own), grid.start(own + 1));
         let share = (end - pts) as f64 / (end - start).max(1) as f64;
-        let partial = self.summary.cells.get(index).map_or(0, |cell| cell.packets) as f64 * share;
+        let partial = self.summary.cells.get(place).map_or(0, |cell| cell.packets) as f64 * share;
         whole + crate::cost::whole(partial)
     }
 }

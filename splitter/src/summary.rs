@@ -1,7 +1,7 @@
-//! What planning needs to know of a source's packets, in memory that grows with the grid and not
-//! with the packets.
+//! What planning needs to know of a source's packets, in memory that grows with the cells of the
+//! grid that have any, and neither with the packets nor with how far apart they are.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use reelmill_common::Timebase;
 use reelmill_common::time::Grid;
@@ -35,6 +35,9 @@ pub(crate) struct Key {
 /// The packets that are presented in one cell of the grid.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cell {
+    /// Its place on the grid.
+    pub(crate) index: i64,
+    /// At least one.
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     /// The smallest PTS, ascending.
@@ -76,6 +79,7 @@ fn insert_sorted(values: &mut Vec<i64>, value: i64) {
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) grid: Grid,
+    /// The cells that have packets, ascending.
     pub(crate) cells: Vec<Cell>,
     /// Presented packets.
     pub(crate) packets: u64,
@@ -96,10 +100,10 @@ pub(crate) struct Scanner {
     indexed: bool,
     early: Vec<(i64, Packet)>,
     grid: Option<Grid>,
-    cells: Vec<Cell>,
+    cells: BTreeMap<i64, Cell>,
     packets: u64,
     without_pts: u64,
-    before_origin: u64,
+    off_the_grid: u64,
     last_dts: Option<i64>,
     /// The largest PTS so far, after each of the last packets.
     peaks: VecDeque<i64>,
@@ -119,10 +123,10 @@ impl Scanner {
                 .any(|name| format.split(',').any(|part| part == *name)),
             early: Vec::new(),
             grid: None,
-            cells: Vec::new(),
+            cells: BTreeMap::new(),
             packets: 0,
             without_pts: 0,
-            before_origin: 0,
+            off_the_grid: 0,
             last_dts: None,
             peaks: VecDeque::new(),
             jump: None,
@@ -192,18 +196,17 @@ impl Scanner {
 
     fn place(&mut self, grid: Grid, pts: i64, packet: &Packet) {
         /// More cells than a year of half seconds: timestamps that far apart are no timeline.
-        const MOST_CELLS: usize = 1 << 26;
-        match usize::try_from(grid.cell(pts)) {
-            Ok(cell) if cell < MOST_CELLS => {
-                if self.cells.len() <= cell {
-                    self.cells.resize_with(cell + 1, Cell::default);
-                }
-                if let Some(cell) = self.cells.get_mut(cell) {
-                    cell.add(pts, packet);
-                }
-            }
-            _ => self.before_origin += 1,
+        const MOST_CELLS: i64 = 1 << 26;
+        let index = grid.cell(pts);
+        if !(0..MOST_CELLS).contains(&index) {
+            self.off_the_grid += 1;
+            return;
         }
+        let new = || Cell {
+            index,
+            ..Cell::default()
+        };
+        self.cells.entry(index).or_insert_with(new).add(pts, packet);
     }
 
     /// The summary; `None` when there was no packet to present.
@@ -220,10 +223,10 @@ impl Scanner {
                 "{} of {} packets have no timestamp",
                 self.without_pts, self.packets
             ))
-        } else if self.before_origin > 0 {
+        } else if self.off_the_grid > 0 {
             Some(format!(
                 "{} packets lie outside the timeline",
-                self.before_origin
+                self.off_the_grid
             ))
         } else {
             self.jump
@@ -235,7 +238,7 @@ impl Scanner {
         };
         Some(Summary {
             grid: self.grid.unwrap_or(origin),
-            cells: self.cells,
+            cells: self.cells.into_values().collect(),
             packets: self.packets,
             indexed: self.indexed,
             jumps,
@@ -308,6 +311,17 @@ mod tests {
             .map(|c| c.keys.len() + c.firsts.len() + c.lasts.len())
             .sum();
         assert!(kept <= summary.cells.len() * (KEYS + 2 * SEAM_FRAMES));
+    }
+
+    #[test]
+    fn memory_does_not_grow_with_a_gap() {
+        let mut scanner = scanner();
+        for pts in [0, 40, 80, 100_000_000_000, 100_000_000_040] {
+            scanner.add(packet(pts, true));
+        }
+        let summary = scanner.finish().unwrap();
+        let cells = summary.cells.iter().map(|cell| (cell.index, cell.packets));
+        assert_eq!(cells.collect::<Vec<_>>(), [(0, 3), (50_000_000, 2)]);
     }
 
     #[test]

@@ -6,7 +6,10 @@ use crate::cost::START_UP_MS;
 /// What the choice is made from. Everything is in milliseconds of one core.
 #[derive(Clone, Debug)]
 pub(crate) struct Costs {
-    /// To decode and encode each cell of the grid; 0 for a cell without packets.
+    /// The place on the grid of each cell that has packets, ascending. Everything else here is by
+    /// the order of these cells.
+    pub(crate) index: Vec<i64>,
+    /// To decode and encode each cell.
     pub(crate) cells: Vec<f64>,
     /// How many packets each cell has: a count, not a cost.
     pub(crate) packets: Vec<u64>,
@@ -19,8 +22,7 @@ pub(crate) struct Costs {
 /// The choice.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Cuts {
-    /// The first cell of each window, ascending, beginning with 0; never a cell without packets
-    /// but for the first.
+    /// The first cell of each window, ascending, beginning with 0.
     pub(crate) starts: Vec<usize>,
     /// Whether the one window there is should be encoded with all cores.
     pub(crate) all_cores: bool,
@@ -46,12 +48,7 @@ const MOST_OVERHEAD: f64 = 0.05;
 ///
 /// `threads_repeat` tells whether encoders with several threads give the same bytes each time:
 /// only then may one encode use all cores.
-pub(crate) fn cut(
-    costs: &Costs,
-    slots: usize,
-    longest: Option<usize>,
-    threads_repeat: bool,
-) -> Cuts {
+pub(crate) fn cut(costs: &Costs, slots: usize, longest: Option<i64>, threads_repeat: bool) -> Cuts {
     let slots = slots.max(1);
     if let Some(longest) = longest {
         return Cuts {
@@ -113,11 +110,14 @@ fn candidates(costs: &Costs, slots: usize, total: f64) -> Vec<Vec<usize>> {
     candidates
 }
 
-/// Windows of `cells` cells each.
-fn every(costs: &Costs, cells: usize) -> Vec<usize> {
+/// Windows of `cells` cells of the grid each.
+fn every(costs: &Costs, cells: i64) -> Vec<usize> {
     let mut starts = vec![0];
-    for start in (cells..costs.cells.len()).step_by(cells) {
-        push_start(costs, &mut starts, start);
+    let neighbours = costs.index.iter().zip(costs.index.iter().skip(1));
+    for ((before, after), start) in neighbours.zip(1..) {
+        if before / cells != after / cells {
+            starts.push(start);
+        }
     }
     starts
 }
@@ -157,7 +157,7 @@ fn place(costs: &Costs, share: impl Fn(f64) -> f64) -> Vec<usize> {
             break;
         };
         remaining -= work;
-        push_start(costs, &mut starts, end);
+        starts.push(end);
         begin = end;
     }
     starts
@@ -188,15 +188,6 @@ fn boundary(costs: &Costs, begin: usize, target: f64) -> Option<(usize, f64)> {
         }
     }
     best.map(|(_, end, work)| (end, work))
-}
-
-/// Adds a start, moved on to the next cell that has packets; not when there is none.
-fn push_start(costs: &Costs, starts: &mut Vec<usize>, start: usize) {
-    let filled =
-        (start..costs.cells.len()).find(|&cell| costs.cells.get(cell).is_some_and(|c| *c > 0.0));
-    if let Some(start) = filled.filter(|start| starts.last().is_none_or(|last| last < start)) {
-        starts.push(start);
-    }
 }
 
 /// When the last slot is done, averaged over estimates that are wrong by up to a fifth: a plan is
@@ -246,7 +237,8 @@ mod tests {
             .map(|n| if n == 0 { 0.0 } else { 100.0 })
             .collect();
         Costs {
-            packets: cells.iter().map(|cost| u64::from(*cost > 0.0)).collect(),
+            index: (0..).take(cells.len()).collect(),
+            packets: vec![1; cells.len()],
             cells,
             lead_ins,
             audio: vec![500.0],
@@ -298,25 +290,24 @@ mod tests {
     #[test]
     fn asked_for_windows_are_that_long() {
         let mut costs = costs(vec![10.0; 7]);
-        costs.cells[4] = 0.0;
+        costs.index = vec![0, 1, 2, 3, 5, 6, 1_000_000_000];
         let cuts = cut(&costs, 2, Some(2), true);
-        assert_eq!(cuts.starts, [0, 2, 5, 6]);
+        assert_eq!(cuts.starts, [0, 2, 4, 5, 6]);
     }
 
     proptest! {
-        /// Windows cover the timeline without gap or overlap and none begins in an empty cell.
+        /// Windows cover the cells without gap or overlap.
         #[test]
         fn windows_tile_the_grid(
-            cells in prop::collection::vec(prop_oneof![Just(0.0), 1.0_f64..50_000.0], 1..400),
+            cells in prop::collection::vec(0.1_f64..50_000.0, 1..400),
             slots in 1_usize..9,
-            longest in prop::option::of(1_usize..20),
+            longest in prop::option::of(1_i64..20),
         ) {
             let costs = costs(cells);
             let cuts = cut(&costs, slots, longest, true);
             prop_assert_eq!(cuts.starts[0], 0);
             prop_assert!(cuts.starts.windows(2).all(|pair| pair[0] < pair[1]));
             prop_assert!(cuts.starts.iter().all(|&s| s < costs.cells.len()));
-            prop_assert!(cuts.starts.iter().skip(1).all(|&s| costs.cells[s] > 0.0));
         }
 
         /// However little work there is in its frames, no window has more than its worker can
