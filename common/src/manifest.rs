@@ -161,6 +161,10 @@ pub struct ChunkPlan {
     pub cost_ms: u64,
 }
 
+/// How many lead-ins a chunk has at most. Each costs an attempt of the whole chunk, and a seam that
+/// none mends should be found out soon.
+pub const MOST_LEAD_INS: usize = 4;
+
 /// A place to begin decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeadIn {

@@ -4,12 +4,17 @@
 //! Where both saw the same pictures at the same times, each decoder had settled before its window
 //! began, and no frame was lost or doubled between them.
 
+use std::ops::Range;
+
 use reelmill_common::manifest::{PlacedChunk, Redo, Revision, VERSION};
 use reelmill_common::marker::ChunkMarker;
 use reelmill_common::time::Window;
 
-/// After so many revisions the rest of the source is taken as one chunk.
+/// After so many revisions chunks that do not fit become one without further attempts.
 const MOST_REVISIONS: u32 = 12;
+
+/// After so many more the whole source becomes one chunk.
+const MOST_UNIONS: u32 = 4;
 
 /// A chunk and what became of it.
 pub(crate) type Finished<'a> = (&'a PlacedChunk, &'a ChunkMarker);
@@ -63,7 +68,8 @@ pub(crate) fn disagreement(earlier: Finished<'_>, later: Finished<'_>) -> Option
 ///
 /// The later chunk is done again with a longer lead-in, up to the start of the source; then the
 /// earlier one; when neither helps the two become one chunk. A chunk is changed once in a
-/// revision: what still disagrees comes up again.
+/// revision: what still disagrees comes up again. When that has gone on for long, only what
+/// disagrees becomes one, and the whole source when that was no end either.
 pub(crate) fn revise(
     layout: &[PlacedChunk],
     disagreements: &[(usize, String)],
@@ -77,13 +83,24 @@ pub(crate) fn revise(
         dropped: Vec::new(),
     };
     if number > MOST_REVISIONS {
-        if let (Some(first), Some(last)) = (layout.first(), layout.last()) {
-            revision.reasons.push(format!(
-                "{} seams still disagree after {MOST_REVISIONS} revisions: the rest is encoded as one chunk",
-                disagreements.len()
-            ));
-            revision.redo.push(united(first, last, layout));
-            revision.dropped = layout.iter().skip(1).map(|placed| placed.index).collect();
+        let all = 0..layout.len().saturating_sub(1);
+        let (runs, what) = match number > MOST_REVISIONS + MOST_UNIONS {
+            true => (vec![all], "the whole source becomes one chunk"),
+            false => (runs(disagreements), "what disagrees becomes one chunk"),
+        };
+        revision.reasons.push(format!(
+            "{} seams still disagree after {} revisions: {what}",
+            disagreements.len(),
+            number - 1
+        ));
+        for run in runs {
+            let later = layout.get(run.start + 1..=run.end).unwrap_or_default();
+            if let (Some(first), Some(last)) = (layout.get(run.start), later.last()) {
+                revision.redo.push(united(first, last, layout));
+                revision
+                    .dropped
+                    .extend(later.iter().map(|placed| placed.index));
+            }
         }
         return revision;
     }
@@ -127,6 +144,19 @@ pub(crate) fn revise(
     revision
 }
 
+/// The chunks that hang together by disagreeing seams: each from the first one's place to the
+/// last one's.
+fn runs(disagreements: &[(usize, String)]) -> Vec<Range<usize>> {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for &(place, _) in disagreements {
+        match runs.last_mut() {
+            Some(run) if run.end == place => run.end = place + 1,
+            _ => runs.push(place..place + 1),
+        }
+    }
+    runs
+}
+
 fn longer_lead_in(placed: &PlacedChunk) -> Option<Redo> {
     let lead_in = placed.lead_in + 1;
     ((lead_in as usize) < placed.chunk.lead_ins.len()).then(|| Redo {
@@ -164,7 +194,7 @@ fn united(first: &PlacedChunk, last: &PlacedChunk, layout: &[PlacedChunk]) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use reelmill_common::manifest::{ChunkPlan, LeadIn, SeamRange};
+    use reelmill_common::manifest::{ChunkPlan, LeadIn, MOST_LEAD_INS, SeamRange};
     use reelmill_common::marker::SeamFrame;
     use reelmill_common::{Sha256, TaskKey};
 
@@ -280,9 +310,47 @@ mod tests {
     }
 
     #[test]
+    fn stubborn_seams_cost_only_the_chunks_beside_them() {
+        let layout: Vec<_> = (0..9).map(|index| placed(index, 3, 0)).collect();
+        let bad: Vec<_> = [1, 2, 6].map(|place| (place, "x".to_owned())).into();
+        let revision = revise(&layout, &bad, MOST_REVISIONS + 1);
+        assert_eq!(revision.dropped, [2, 3, 7]);
+        let redone = revision
+            .redo
+            .iter()
+            .map(|redo| (redo.index, redo.chunk.window));
+        let window = |start, end| Window {
+            start: Some(start),
+            end: Some(end),
+        };
+        assert_eq!(
+            redone.collect::<Vec<_>>(),
+            [(1, window(100, 400)), (6, window(600, 800))]
+        );
+    }
+
+    /// One seam that never agrees, whatever is tried, among as many chunks as there may be.
+    #[test]
+    fn neighbours_become_one_before_attempts_run_out() {
+        let mut layout = vec![placed(1, MOST_LEAD_INS, 0), placed(2, MOST_LEAD_INS, 0)];
+        for number in 1..=MOST_REVISIONS {
+            let revision = revise(&layout, &[(0, "x".to_owned())], number);
+            if revision.dropped == [2] {
+                return;
+            }
+            for redo in revision.redo {
+                let at = usize::try_from(redo.index - 1).unwrap();
+                layout[at].lead_in = redo.lead_in;
+            }
+        }
+        panic!("they are still two: {layout:?}");
+    }
+
+    #[test]
     fn a_hopeless_source_ends_as_one_chunk() {
         let layout: Vec<_> = (0..5).map(|index| placed(index, 3, 0)).collect();
-        let revision = revise(&layout, &[(2, "x".to_owned())], MOST_REVISIONS + 1);
+        let number = MOST_REVISIONS + MOST_UNIONS + 1;
+        let revision = revise(&layout, &[(2, "x".to_owned())], number);
         assert_eq!(revision.dropped, [1, 2, 3, 4]);
         assert_eq!(
             revision.redo[0].chunk.window,
