@@ -16,9 +16,8 @@ const TEN_HOURS: u64 = 36_000;
 fn repeated(name: &str, rate: &str, times: u64) -> std::path::PathBuf {
     let parts = [
         picture("64x36", rate, "60"),
-        // A telephone's silence: as many packets as any sound, and ten hours of it are encoded in
-        // some seconds.
-        words(&["-f", "lavfi", "-i", "anullsrc=r=8000:cl=mono", "-t", "60"]),
+        // Silence is quickly encoded; there are as many packets of it as of any film's sound.
+        words(&["-f", "lavfi", "-i", "anullsrc=r=48000:cl=mono", "-t", "60"]),
         words(QUICK),
     ];
     let minute = made("minute.mp4", &parts);

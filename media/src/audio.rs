@@ -111,20 +111,13 @@ pub async fn encode(
     request: &AudioRequest<'_>,
     dir: &Path,
 ) -> Result<EncodedAudio, MediaError> {
-    let wall = Duration::from_secs(900).max(Duration::from_millis(request.plan.cost_ms) * 60);
     let invocation = Invocation {
         action: "encode an audio track",
         program: tools.ffmpeg.clone(),
         args: request.args(),
         dir: dir.to_path_buf(),
         reads: vec![request.input.path().to_path_buf()],
-        limits: Limits {
-            wall,
-            idle: Duration::from_secs(300),
-            cpu: wall * 4,
-            memory: 4 << 30,
-            file_size: 1 << 40,
-        },
+        limits: limits(Duration::from_millis(request.plan.cost_ms)),
     };
     let mut first_pts = None;
     let ended = run(invocation, &mut |line| {
@@ -137,4 +130,30 @@ pub async fn encode(
         timebase: timebase.unwrap_or(Timebase::MICROS),
         ended,
     })
+}
+
+/// The bounds of an encode. Each decoded block is a line, so a stuck one is seen by its silence; how
+/// long a track is may be told wrongly by its header or not at all, so time alone is no bound to
+/// rely on.
+fn limits(cost: Duration) -> Limits {
+    let wall = Duration::from_secs(24 * 3600).max(cost * 60);
+    Limits {
+        wall,
+        idle: Duration::from_secs(300),
+        cpu: wall,
+        memory: 4 << 30,
+        file_size: 1 << 40,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_track_of_unknown_length_has_time() {
+        let bounds = limits(Duration::from_millis(120));
+        assert!(bounds.wall >= Duration::from_secs(12 * 3600) && bounds.cpu >= bounds.wall);
+        assert!(bounds.idle < Duration::from_secs(900));
+    }
 }

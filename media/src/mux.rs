@@ -116,6 +116,14 @@ impl MuxRequest {
         args
     }
 
+    /// About how much it writes: every output has all sound.
+    fn bytes(&self) -> u64 {
+        let pictures = self.pictures.iter().map(|(file, _)| size(&file.path));
+        let sounds = self.audio.iter().map(|track| size(&track.file.path));
+        let outputs = self.pictures.len().max(1) as u64;
+        pictures.sum::<u64>() + sounds.sum::<u64>() * outputs
+    }
+
     fn reads(&self) -> Vec<PathBuf> {
         let pictures = self.pictures.iter().map(|(file, _)| file);
         pictures
@@ -129,73 +137,83 @@ impl MuxRequest {
 ///
 /// # Errors
 /// Any [`MediaError`].
-pub async fn mux(
-    tools: &Tools,
-    request: &MuxRequest,
-    dir: &Path,
-    bytes: u64,
-) -> Result<Ended, MediaError> {
+pub async fn mux(tools: &Tools, request: &MuxRequest, dir: &Path) -> Result<Ended, MediaError> {
     copy(
         tools,
         "mux an output",
         request.args(),
         request.reads(),
         dir,
-        bytes,
+        request.bytes(),
     )
     .await
 }
 
-/// Turns a track of ours into fragments of one sample each, all of which may be regrouped.
+/// A track of ours to turn into fragments of one second each, all of whose samples may be regrouped.
+#[derive(Clone, Debug)]
+pub struct FragmentRequest<'a> {
+    /// The track in a file of its own.
+    pub track: &'a Path,
+    /// The file to make of it.
+    pub output: &'a Path,
+}
+
+impl FragmentRequest<'_> {
+    /// The argument vector.
+    #[must_use]
+    pub fn args(&self) -> Vec<OsString> {
+        let mut args: Vec<OsString> = [
+            "-nostdin",
+            "-hide_banner",
+            "-loglevel",
+            "repeat+level+error",
+            "-y",
+        ]
+        .map(OsString::from)
+        .to_vec();
+        args.extend(["-i".into(), file_url(self.track)]);
+        args.extend(
+            [
+                "-map",
+                "0:a:0",
+                "-c",
+                "copy",
+                "-strict",
+                "experimental",
+                "-map_metadata",
+                "-1",
+                "-fflags",
+                "+bitexact",
+                "-movflags",
+                "+empty_moov+default_base_moof+frag_discont+cmaf",
+                "-frag_duration",
+                "1000000",
+                "-f",
+                "mp4",
+            ]
+            .map(OsString::from),
+        );
+        args.push(file_url(self.output));
+        args
+    }
+}
+
+/// Turns a track of ours into fragments.
 ///
 /// # Errors
 /// Any [`MediaError`].
 pub async fn fragment(
     tools: &Tools,
-    track: &Path,
-    output: &Path,
+    request: &FragmentRequest<'_>,
     dir: &Path,
-    bytes: u64,
 ) -> Result<Ended, MediaError> {
-    let mut args: Vec<OsString> = [
-        "-nostdin",
-        "-hide_banner",
-        "-loglevel",
-        "repeat+level+error",
-        "-y",
-    ]
-    .map(OsString::from)
-    .to_vec();
-    args.extend(["-i".into(), file_url(track)]);
-    args.extend(
-        [
-            "-map",
-            "0:a:0",
-            "-c",
-            "copy",
-            "-strict",
-            "experimental",
-            "-map_metadata",
-            "-1",
-            "-fflags",
-            "+bitexact",
-            "-movflags",
-            "+empty_moov+default_base_moof+frag_discont+cmaf",
-            "-frag_duration",
-            "1000000",
-            "-f",
-            "mp4",
-        ]
-        .map(OsString::from),
-    );
-    args.push(file_url(output));
     copy(
         tools,
         "cut an audio track into fragments",
-        args,
-        vec![track.to_path_buf()],
+        request.args(),
+        vec![request.track.to_path_buf()],
         dir,
-        bytes,
+        size(request.track),
     )
     .await
 }
@@ -239,8 +257,47 @@ fn open(file: &TimedFile) -> Vec<OsString> {
     ]
 }
 
+/// Bytes of a file; one that cannot be read is ffmpeg's to complain about.
+fn size(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.len())
+}
+
 fn file_url(path: &Path) -> OsString {
     let mut url = OsString::from("file:");
     url.push(path);
     url
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_output_is_counted_with_its_sound() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, bytes: usize| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, vec![0; bytes]).unwrap();
+            TimedFile { path, starts_us: 0 }
+        };
+        let track = MuxTrack {
+            file: file("sound", 100),
+            language: None,
+            title: None,
+            default: true,
+        };
+        let mut request = MuxRequest {
+            pictures: Vec::new(),
+            audio: vec![track.clone(), track],
+            audio_only: Some(PathBuf::from("out")),
+            movie_timescale: 1000,
+        };
+        assert_eq!(request.bytes(), 200);
+        for name in ["large", "small"] {
+            request
+                .pictures
+                .push((file(name, 1000), PathBuf::from("out")));
+        }
+        assert_eq!(request.bytes(), 2400);
+    }
 }

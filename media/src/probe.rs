@@ -28,6 +28,8 @@ const LIMITS: Limits = Limits {
 pub struct Probed {
     /// The usable streams.
     pub info: MediaInfo,
+    /// How long the header says that it lasts: the longest of what it says. An estimate.
+    pub duration: Duration,
     /// One sentence for each stream that cannot be used.
     pub left_out: Vec<String>,
     /// What only damage explains: without it there would be more to transcode.
@@ -111,8 +113,11 @@ pub fn parse(json: &str) -> Result<Probed, MediaError> {
         video,
         audio: tracks,
     };
+    let stated = report.streams.iter().map(|stream| &stream.duration);
+    let duration = stated.chain([&report.format.duration]).filter_map(seconds);
     Ok(Probed {
         info,
+        duration: duration.max().unwrap_or_default(),
         left_out,
         damage,
     })
@@ -226,6 +231,11 @@ fn ratio(text: &str, separator: char) -> Option<(u32, u32)> {
     (num > 0 && den > 0).then_some((num, den))
 }
 
+/// Reads `12.345000`.
+fn seconds(text: &Option<String>) -> Option<Duration> {
+    Duration::try_from_secs_f64(text.as_ref()?.parse().ok()?).ok()
+}
+
 fn timebase(text: &str) -> Option<Timebase> {
     let (num, den) = ratio(text, '/')?;
     Timebase::new(num, den).ok()
@@ -243,6 +253,7 @@ struct Report {
 struct Format {
     #[serde(default)]
     format_name: String,
+    duration: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -271,6 +282,7 @@ struct Stream {
     color_space: Option<String>,
     color_range: Option<String>,
     sample_rate: Option<String>,
+    duration: Option<String>,
     #[serde(default)]
     channels: u32,
     channel_layout: Option<String>,

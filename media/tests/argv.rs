@@ -17,7 +17,7 @@ use reelmill_common::{Timebase, Window};
 use reelmill_media::audio::AudioRequest;
 use reelmill_media::decode::DecodeRequest;
 use reelmill_media::encode::EncodeRequest;
-use reelmill_media::mux::{MuxRequest, MuxTrack, TimedFile};
+use reelmill_media::mux::{FragmentRequest, MuxRequest, MuxTrack, TimedFile};
 use reelmill_media::{Input, Tools, probe, scan};
 
 fn assert_golden(name: &str, args: &[OsString]) {
@@ -228,6 +228,15 @@ fn progressive_files() {
         movie_timescale: 48_000,
     };
     assert_golden("mux", &request.args());
+}
+
+#[test]
+fn fragments_of_a_track() {
+    let request = FragmentRequest {
+        track: Path::new("/scratch/track_0.mp4"),
+        output: Path::new("/scratch/raw_0.mp4"),
+    };
+    assert_golden("fragment", &request.args());
 }
 
 #[test]

@@ -7,8 +7,8 @@ use reelmill_common::marker::StoredFile;
 use reelmill_common::media_info::AudioStream;
 use reelmill_common::time::Grid;
 use reelmill_common::{Sha256, Timebase};
-use reelmill_media::mp4::{Continuity, Fragmented, Joined, Joiner, Track, TrackKind, inspect};
-use reelmill_media::mux::{MuxRequest, MuxTrack, TimedFile, fragment, mux};
+use reelmill_media::mp4::{Continuity, Joined, Joiner, Regrouper, Track, TrackKind, inspect};
+use reelmill_media::mux::{FragmentRequest, MuxRequest, MuxTrack, TimedFile, fragment, mux};
 use reelmill_stage::{StageError, blocking};
 
 use crate::timing::{Measured, Start, starts};
@@ -219,25 +219,23 @@ impl Merger {
         grid: Grid,
         dir: &Path,
     ) -> Result<(), StageError> {
-        let bytes = std::fs::metadata(&sound.file).map_or(0, |meta| meta.len());
         let raw = dir.join(format!("raw_{}.mp4", sound.track));
-        fragment(&self.tools, &sound.file, &raw, dir, bytes).await?;
-        let grouped = dir.join(format!("grouped_{}.mp4", sound.track));
+        let request = FragmentRequest {
+            track: &sound.file,
+            output: &raw,
+        };
+        fragment(&self.tools, &request, dir).await?;
         let file = dir.join("hls").join(format!("audio_{}.mp4", sound.track));
         let (target, priming) = (file.clone(), sound.priming_us);
         let joined = blocking(move || -> Result<Joined, StageError> {
-            let mut fragments = Fragmented::read(&raw)?;
-            let timebase = Timebase::new(1, fragments.timescale).unwrap_or(Timebase::MICROS);
+            let samples = Regrouper::open(&raw)?;
+            let timebase = Timebase::new(1, samples.timescale()).unwrap_or(Timebase::MICROS);
             let begin = Timebase::MICROS.rescale_nearest(start.fragments_us - priming, timebase);
-            let now = fragments.samples.first().map_or(0, |sample| sample.dts);
-            fragments.shift(begin.max(0) - now)?;
+            let shift = begin.max(0) - samples.first_dts();
             let cell = |pts: i64| grid.cell(timebase.rescale_nearest(pts, Timebase::MICROS));
-            fragments.write(&grouped, cell)?;
-            let mut joiner = Joiner::create(&target, 0, Continuity::GapsAllowed)?;
-            joiner.append(&grouped)?;
-            std::fs::remove_file(&grouped).ok();
+            let joined = samples.write(&target, shift, cell)?;
             std::fs::remove_file(&raw).ok();
-            Ok(joiner.finish()?)
+            Ok(joined)
         })
         .await??;
         sound.fragments = Some((file, joined));
@@ -279,8 +277,7 @@ impl Merger {
                 .next()
                 .unwrap_or(1000),
         };
-        let bytes = pictures.iter().map(|picture| picture.joined.bytes).sum();
-        mux(&self.tools, &request, dir, bytes).await?;
+        mux(&self.tools, &request, dir).await?;
 
         let mut progressive = Vec::new();
         if pictures.is_empty() {

@@ -133,6 +133,7 @@ impl Splitter {
             source,
             ffmpeg,
             info,
+            duration: probed.duration,
             summary,
             left_out,
         }))

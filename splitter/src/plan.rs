@@ -1,7 +1,10 @@
 //! From what is known of a source to the manifest. Pure.
 
+use std::time::Duration;
+
 use reelmill_common::manifest::{
-    AudioPlan, ChunkPlan, LeadIn, Manifest, SeamRange, SourceInfo, VERSION, VideoPlan,
+    AudioPlan, ChunkPlan, LeadIn, MOST_LEAD_INS, Manifest, SeamRange, SourceInfo, VERSION,
+    VideoPlan,
 };
 use reelmill_common::media_info::{MediaInfo, VideoStream};
 use reelmill_common::profile::{Profile, audio_kbps, ladder};
@@ -20,6 +23,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) source: SourceInfo,
     pub(crate) ffmpeg: &'a str,
     pub(crate) info: MediaInfo,
+    /// How long its header says that it lasts.
+    pub(crate) duration: Duration,
     /// `None` when there is no picture to encode.
     pub(crate) summary: Option<Summary>,
     /// One sentence for each stream that was left out.
@@ -34,13 +39,17 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         source,
         ffmpeg,
         info,
+        duration,
         summary,
         left_out,
     } = facts;
     let profile = &request.profile;
     let mut deviations = left_out;
     let copy_timestamps = summary.as_ref().is_some_and(|summary| !summary.jumps);
-    let seconds = summary.as_ref().map_or(0.0, length_seconds);
+    // What was seen is surer than what was said.
+    let seconds = summary
+        .as_ref()
+        .map_or(duration.as_secs_f64(), length_seconds);
     let audio: Vec<AudioPlan> = info
         .audio
         .iter()
@@ -264,15 +273,15 @@ impl<'a> Map<'a> {
     }
 
     /// Places to begin decoding for a window that starts with `cell`: the last keyframe before the
-    /// seam's frames, then ever earlier ones, twice as many keyframes back each time, at last the
-    /// start of the source.
+    /// seam's frames, then eight times as many keyframes back each time, at last the start of the
+    /// source.
     fn lead_ins(&self, cell: usize) -> Vec<LeadIn> {
         let from = self.seam(cell).from;
         let usable = self.keys.partition_point(|key| key.pts <= from);
         let mut lead_ins = Vec::new();
         let mut back = 1;
         // The first keyframe is the start of the source.
-        while back < usable {
+        while back < usable && lead_ins.len() < MOST_LEAD_INS - 1 {
             let Some(key) = self.keys.get(usable - back) else {
                 break;
             };
@@ -285,7 +294,7 @@ impl<'a> Map<'a> {
                     packets,
                 });
             }
-            back *= 2;
+            back *= 8;
         }
         lead_ins.push(LeadIn {
             seek_us: None,
@@ -336,3 +345,6 @@ fn seek_us(summary: &Summary, key: Key, next: Option<&Key>) -> Option<i64> {
     };
     (at > 0).then_some(at)
 }
+
+#[cfg(test)]
+mod tests;

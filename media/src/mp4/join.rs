@@ -133,23 +133,7 @@ impl Joiner {
     /// [`Mp4Error::OutOfRange`] when a shifted decode time is negative.
     pub fn append(&mut self, path: &Path) -> Result<(), Mp4Error> {
         let file = Fragmented::read(path)?;
-        match &self.first {
-            None => {
-                self.output.put(&file.init)?;
-                self.first = Some(First {
-                    path: path.to_owned(),
-                    init: file.init.clone(),
-                    timescale: file.timescale,
-                });
-            }
-            Some(first) if first.init != file.init => {
-                return Err(Mp4Error::InitDiffers {
-                    path: path.to_owned(),
-                    first: first.path.clone(),
-                });
-            }
-            Some(_) => {}
-        }
+        self.init(&file)?;
         let ends = file
             .fragments
             .iter()
@@ -163,7 +147,29 @@ impl Joiner {
         Ok(())
     }
 
-    fn append_fragment(
+    /// Begins with a file's init segment, or holds it against the one there is.
+    pub(super) fn init(&mut self, file: &Fragmented) -> Result<(), Mp4Error> {
+        match &self.first {
+            None => {
+                self.output.put(&file.init)?;
+                self.first = Some(First {
+                    path: file.path.clone(),
+                    init: file.init.clone(),
+                    timescale: file.timescale,
+                });
+            }
+            Some(first) if first.init != file.init => {
+                return Err(Mp4Error::InitDiffers {
+                    path: file.path.clone(),
+                    first: first.path.clone(),
+                });
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn append_fragment(
         &mut self,
         file: &Fragmented,
         index: usize,

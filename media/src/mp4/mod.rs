@@ -16,6 +16,7 @@ mod inspect;
 mod join;
 mod movie;
 mod read;
+mod regroup;
 mod retime;
 mod write;
 
@@ -25,4 +26,5 @@ pub use inspect::{Track, inspect};
 pub use join::{Continuity, Joined, JoinedFragment, Joiner};
 pub use movie::TrackKind;
 pub use read::{Fragmented, Sample};
+pub use regroup::Regrouper;
 pub use write::Written;

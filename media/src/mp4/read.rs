@@ -69,40 +69,41 @@ impl Fragmented {
     pub fn read(path: &Path) -> Result<Self, Mp4Error> {
         let parse = || {
             let file = File::open(path)?;
-            let scan: Scan<Sample> = Scan::new(&file)?;
-            let tracks = movie::tracks(scan.moov())?;
-            let [track] = tracks.as_slice() else {
-                let count = tracks.len();
-                return Err(Fault::unsupported(format!(
-                    "one track expected, {count} found"
-                )));
-            };
-            if track.defaults.is_none() {
-                return Err(Fault::unsupported("it is not fragmented"));
+            let mut scan: Scan<Sample> = Scan::new(&file)?;
+            let mut read = Self::header(path, file, &scan)?;
+            if let Some(track) = scan.tracks.remove(&read.track_id) {
+                (read.samples, read.fragments) = (track.samples, track.fragments);
             }
-            if sample_count(&atom(required(track.tables, b"stsz")?)?) != 0 {
-                return Err(Fault::unsupported("it has samples outside its fragments"));
-            }
-            let (track_id, timescale, edit_shift) = (track.id, track.timescale, track.edit_shift);
-            let Scan {
-                init, mut tracks, ..
-            } = scan;
-            let FragmentTrack {
-                samples, fragments, ..
-            } = tracks.remove(&track_id).unwrap_or_default();
-            let path = path.to_owned();
-            Ok(Self {
-                init,
-                track_id,
-                timescale,
-                samples,
-                edit_shift,
-                path,
-                file,
-                fragments,
-            })
+            Ok(read)
         };
-        parse().map_err(|fault| fault.at(path))
+        parse().map_err(|fault: Fault| fault.at(path))
+    }
+
+    /// What a file says of its one track ahead of its fragments, once `scan` has seen that.
+    pub(super) fn header(path: &Path, file: File, scan: &Scan<Sample>) -> Result<Self, Fault> {
+        let tracks = movie::tracks(scan.moov())?;
+        let [track] = tracks.as_slice() else {
+            let count = tracks.len();
+            return Err(Fault::unsupported(format!(
+                "one track expected, {count} found"
+            )));
+        };
+        if track.defaults.is_none() {
+            return Err(Fault::unsupported("it is not fragmented"));
+        }
+        if sample_count(&atom(required(track.tables, b"stsz")?)?) != 0 {
+            return Err(Fault::unsupported("it has samples outside its fragments"));
+        }
+        Ok(Self {
+            init: scan.init.clone(),
+            track_id: track.id,
+            timescale: track.timescale,
+            samples: Vec::new(),
+            edit_shift: track.edit_shift,
+            path: path.to_owned(),
+            file,
+            fragments: Vec::new(),
+        })
     }
 
     /// Gives the samples the times of the window that they show.
@@ -145,20 +146,15 @@ impl Fragmented {
     /// [`Mp4Error::OutOfRange`] when a time leaves the range of what can be counted. The samples
     /// are unchanged then.
     pub fn shift(&mut self, ticks: i64) -> Result<(), Mp4Error> {
-        let moved = |sample: &Sample| {
-            let dts = sample.dts.checked_add(ticks).filter(|dts| in_range(*dts))?;
-            let pts = sample.pts.checked_add(ticks).filter(|pts| in_range(*pts))?;
-            Some(Sample {
-                dts,
-                pts,
-                ..*sample
-            })
-        };
-        let samples: Option<Vec<_>> = self.samples.iter().map(moved).collect();
-        self.samples = samples.ok_or_else(|| {
-            Fault::OutOfRange(format!("its samples cannot be moved by {ticks} ticks"))
-                .at(&self.path)
-        })?;
+        let fits = |time: i64| time.checked_add(ticks).is_some_and(in_range);
+        if !self.samples.iter().all(|s| fits(s.dts) && fits(s.pts)) {
+            let what = format!("its samples cannot be moved by {ticks} ticks");
+            return Err(Fault::OutOfRange(what).at(&self.path));
+        }
+        for sample in &mut self.samples {
+            sample.dts += ticks;
+            sample.pts += ticks;
+        }
         Ok(())
     }
 }
@@ -212,31 +208,46 @@ pub(super) struct Scan<S> {
     /// First byte and first byte after of each run of samples.
     runs: Vec<(u64, u64)>,
     len: u64,
+    /// Where the next box begins.
+    at: u64,
     samples: u64,
 }
 
 impl<S: From<Sample>> Scan<S> {
     /// Reads the tables, seeks over the media.
     pub(super) fn new(file: &File) -> Result<Self, Fault> {
-        let mut scan = Self {
+        let mut scan = Self::begin(file)?;
+        while scan.advance(file)? {}
+        Ok(scan)
+    }
+
+    /// A pass that has seen nothing yet.
+    pub(super) fn begin(file: &File) -> Result<Self, Fault> {
+        Ok(Self {
             init: Vec::new(),
             moov: 0..0,
             tracks: BTreeMap::new(),
             payloads: Vec::new(),
             runs: Vec::new(),
             len: file.metadata()?.len(),
+            at: 0,
             samples: 0,
-        };
-        let mut at = 0;
-        while let Some(found) = span(file, at, scan.len)? {
+        })
+    }
+
+    /// Takes in boxes up to and with the tables of the next fragment; `false` when there is none,
+    /// and with that nothing wrong with the file.
+    pub(super) fn advance(&mut self, file: &File) -> Result<bool, Fault> {
+        while let Some(found) = span(file, self.at, self.len)? {
+            self.at = found.end;
             match &found.kind {
-                b"ftyp" if scan.init.is_empty() => scan.init = load(file, found, found.start)?,
-                b"moov" if scan.moov.is_empty() => {
+                b"ftyp" if self.init.is_empty() => self.init = load(file, found, found.start)?,
+                b"moov" if self.moov.is_empty() => {
                     let header = usize::try_from(found.body - found.start).unwrap_or_default();
-                    let begin = scan.init.len() + header;
-                    scan.init.extend(load(file, found, found.start)?);
-                    scan.moov = begin..scan.init.len();
-                    let described = movie::tracks(scan.moov())?.into_iter().map(|track| {
+                    let begin = self.init.len() + header;
+                    self.init.extend(load(file, found, found.start)?);
+                    self.moov = begin..self.init.len();
+                    let described = movie::tracks(self.moov())?.into_iter().map(|track| {
                         let defaults = track.defaults;
                         (
                             track.id,
@@ -246,24 +257,26 @@ impl<S: From<Sample>> Scan<S> {
                             },
                         )
                     });
-                    scan.tracks = described.collect();
+                    self.tracks = described.collect();
                 }
                 b"ftyp" | b"moov" => {
                     return Err(Fault::malformed(
                         "`ftyp` or `moov` is there twice or out of order",
                     ));
                 }
-                b"moof" => scan.fragment(&load(file, found, found.body)?, found.start)?,
-                b"mdat" => scan.payloads.push((found.body, found.end)),
+                b"moof" => {
+                    self.fragment(&load(file, found, found.body)?, found.start)?;
+                    return Ok(true);
+                }
+                b"mdat" => self.payloads.push((found.body, found.end)),
                 _ => {}
             }
-            at = found.end;
         }
-        if scan.moov.is_empty() {
+        if self.moov.is_empty() {
             return Err(Fault::malformed("box `moov` is missing"));
         }
-        scan.check_runs()?;
-        Ok(scan)
+        self.check_runs()?;
+        Ok(false)
     }
 
     /// The body of `moov`.

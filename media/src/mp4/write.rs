@@ -44,15 +44,8 @@ impl Fragmented {
         output.put(&self.init)?;
         let mut fragments = 0;
         let mut rest = self.samples.as_slice();
-        while let Some(first) = rest.first() {
-            let cell = cell_of(first.pts);
-            let mut next = first.dts;
-            let len = rest.iter().position(|sample| {
-                let gap = sample.dts != next;
-                next = sample.dts.saturating_add(sample.duration.into());
-                gap || (sample.sync && cell_of(sample.pts) != cell)
-            });
-            let (fragment, after) = rest.split_at(len.unwrap_or(rest.len()));
+        while let Some(len) = fragment_len(rest, false, &cell_of) {
+            let (fragment, after) = rest.split_at(len);
             fragments += 1;
             let numbers = Numbers {
                 sequence: fragments,
@@ -93,6 +86,24 @@ impl Fragmented {
         }
         output.copy(&self.file, &self.path, run)
     }
+}
+
+/// How many of the samples are the first fragment, by the rule of [`Fragmented::write`]; `None` when
+/// there is none, or when there are `more` to come that may belong to it.
+pub(super) fn fragment_len(
+    samples: &[Sample],
+    more: bool,
+    cell_of: impl Fn(i64) -> i64,
+) -> Option<usize> {
+    let first = samples.first()?;
+    let cell = cell_of(first.pts);
+    let mut next = first.dts;
+    let len = samples.iter().position(|sample| {
+        let gap = sample.dts != next;
+        next = sample.dts.saturating_add(sample.duration.into());
+        gap || (sample.sync && cell_of(sample.pts) != cell)
+    });
+    len.or((!more).then_some(samples.len()))
 }
 
 /// What a fragment's tables say beside its samples.

@@ -1,6 +1,8 @@
 use std::path::Path;
 
-use reelmill_media::mp4::{Continuity, Fragmented, Joiner, Mp4Error, TrackKind, inspect};
+use reelmill_media::mp4::{
+    Continuity, Fragmented, Joiner, Mp4Error, Regrouper, TrackKind, inspect,
+};
 use tempfile::TempDir;
 
 use super::tools::{FRAGMENTS, decoded, ffmpeg, packet_times, text};
@@ -43,6 +45,17 @@ fn audio_survives_writing_and_joining() {
             account.sha256, written.sha256,
             "a file joined alone stays as it is"
         );
+        // The same without ever holding all samples.
+        let streamed = folder.path().join("streamed.mp4");
+        let regrouper = Regrouper::open(&raw).unwrap();
+        assert_eq!(
+            (regrouper.first_dts(), i64::from(regrouper.timescale())),
+            (-delay, timescale)
+        );
+        let cells = |pts: i64| pts.div_euclid(2 * timescale);
+        let again = regrouper.write(&streamed, delay, cells).unwrap();
+        assert_eq!(again, account, "{codec}");
+
         let times: Vec<i64> = file.samples.iter().map(|sample| sample.pts).collect();
         assert_eq!(packet_times(&joined, "a"), times);
 

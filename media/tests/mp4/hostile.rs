@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
-use reelmill_media::mp4::{Continuity, Fragmented, Joiner, codec_string, inspect};
+use reelmill_media::mp4::{Continuity, Fragmented, Joiner, Regrouper, codec_string, inspect};
 use tempfile::TempDir;
 
 use super::tools::{FRAGMENTS, ffmpeg, text};
@@ -46,6 +46,9 @@ fn exercise(folder: &Path, bytes: &[u8]) -> bool {
     let out = folder.join("out.mp4");
     std::fs::write(&path, bytes).unwrap();
     let inspected = inspect(&path).is_ok();
+    let whole = Fragmented::read(&path).is_ok();
+    let streamed = Regrouper::open(&path).and_then(|r| r.write(&out, 1024, |pts| pts / 1000));
+    assert!(whole || streamed.is_err(), "read in pieces and not as one");
     let read = match Fragmented::read(&path) {
         Ok(mut file) => {
             let codec = codec_string(&file.init);
