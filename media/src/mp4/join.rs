@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use reelmill_common::Sha256;
 
 use super::error::{Fault, Mp4Error};
+use super::pace::Pace;
 use super::read::{Fragmented, Sample};
 use super::write::{Numbers, Output};
 
@@ -38,6 +39,9 @@ pub struct Joined {
     pub last_pts: i64,
     /// Where the last sample's presentation ends, in ticks.
     pub end: i64,
+    /// Frames and the ticks that they last together where they usually follow each other most
+    /// closely: the highest frame rate. `None` when no sample lasts.
+    pub fastest: Option<(u64, u64)>,
     /// Every fragment in order.
     pub fragments: Vec<JoinedFragment>,
 }
@@ -71,6 +75,7 @@ pub struct Joiner {
     first: Option<First>,
     last: Option<Last>,
     frames: u64,
+    pace: Pace,
     fragments: Vec<JoinedFragment>,
     last_pts: i64,
 }
@@ -108,6 +113,7 @@ impl Joiner {
             first: None,
             last: None,
             frames: 0,
+            pace: Pace::default(),
             fragments: Vec::new(),
             last_pts: i64::MIN,
         })
@@ -245,6 +251,9 @@ impl Joiner {
             first_pts,
         });
         self.frames += u64::from(frames);
+        samples
+            .iter()
+            .for_each(|sample| self.pace.add(sample.duration));
         self.last_pts = self.last_pts.max(last_pts);
         self.last = Some(Last {
             path: file.path.clone(),
@@ -279,6 +288,7 @@ impl Joiner {
             first_pts: first_pts.unwrap_or(self.last_pts),
             last_pts: self.last_pts,
             end: self.last_pts.saturating_add(last.duration.into()),
+            fastest: self.pace.fastest(),
             fragments: self.fragments,
         })
     }

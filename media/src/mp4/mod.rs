@@ -15,6 +15,7 @@ mod error;
 mod inspect;
 mod join;
 mod movie;
+mod pace;
 mod read;
 mod regroup;
 mod retime;
