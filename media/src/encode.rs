@@ -152,7 +152,7 @@ impl EncodeRequest<'_> {
         } else {
             "STARTPTS".to_owned()
         };
-        // As `increasing` does with the list.
+        // As `Increasing` does with the list.
         graph.push_str(&format!(
             "setpts='if(N,max(PTS-({zero}),PREV_OUTPTS+1),PTS-({zero}))'"
         ));
@@ -282,16 +282,29 @@ pub async fn encode(
     })
 }
 
-/// Moves every PTS that is not later than the one before it to one tick after that, and counts
-/// them.
+/// Gives frames whose time is not later than that of the one before them a time one tick after it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Increasing {
+    last: Option<i64>,
+}
+
+impl Increasing {
+    /// The time of the next frame, which was decoded with `pts`.
+    pub fn next(&mut self, pts: i64) -> i64 {
+        let pts = self
+            .last
+            .map_or(pts, |last| pts.max(last.saturating_add(1)));
+        self.last = Some(pts);
+        pts
+    }
+}
+
+/// Moves every PTS by [`Increasing`], and counts those that changed.
 fn increasing(pts: &mut [i64]) -> u64 {
-    let (mut moved, mut last) = (0, None);
+    let (mut times, mut moved) = (Increasing::default(), 0);
     for pts in pts {
-        if let Some(last) = last.filter(|last| *pts <= *last) {
-            *pts = last + 1;
-            moved += 1;
-        }
-        last = Some(*pts);
+        let decoded = std::mem::replace(pts, times.next(*pts));
+        moved += u64::from(decoded != *pts);
     }
     moved
 }

@@ -8,6 +8,7 @@ use reelmill_common::digest::Hasher;
 use reelmill_common::manifest::Proof;
 use reelmill_common::marker::SeamFrame;
 use reelmill_media::decode::{DecodeRequest, decode};
+use reelmill_media::encode::Increasing;
 use reelmill_media::mp4::{TrackKind, inspect};
 use reelmill_media::{Input, Tools};
 use serde::Serialize;
@@ -276,11 +277,22 @@ impl Check {
     }
 }
 
+/// What was decoded of one chunk.
+#[derive(Default)]
+struct Seen {
+    frames: u64,
+    /// Frames are delivered at later and later times, whatever they were decoded with.
+    times: Increasing,
+    /// Of the times at which they are delivered.
+    pts: Hasher,
+    /// Of the times and pictures that were decoded.
+    hashes: Hasher,
+}
+
 /// Sequentially decoded frames against the chunks of a certificate.
 struct Compare<'a> {
     certificate: &'a Certificate,
-    /// For each chunk: frames, digest of PTS, digest of PTS and hashes.
-    seen: Vec<(u64, Hasher, Hasher)>,
+    seen: Vec<Seen>,
     /// Seam frames that came out otherwise, by chunk.
     seams: Vec<(usize, i64)>,
 }
@@ -302,19 +314,20 @@ impl<'a> Compare<'a> {
     fn frame(&mut self, frame: &SeamFrame) {
         for (at, chunk) in self.certificate.chunks.iter().enumerate() {
             let near = chunk.start_seam.iter().chain(&chunk.end_seam);
-            if near
-                .clone()
-                .any(|seam| seam.pts == frame.pts && seam.hash != frame.hash)
-            {
+            // Several may have been decoded with one time.
+            let mut here = near.filter(|seam| seam.pts == frame.pts).peekable();
+            if here.peek().is_some() && here.all(|seam| seam.hash != frame.hash) {
                 self.seams.push((at, frame.pts));
             }
             if !chunk.window.contains(frame.pts) {
                 continue;
             }
-            if let Some((count, pts, hashes)) = self.seen.get_mut(at) {
-                *count += 1;
-                pts.update(format!("{}\n", frame.pts).as_bytes());
-                hashes.update(format!("{} {}\n", frame.pts, frame.hash).as_bytes());
+            if let Some(seen) = self.seen.get_mut(at) {
+                seen.frames += 1;
+                let pts = seen.times.next(frame.pts);
+                seen.pts.update(format!("{pts}\n").as_bytes());
+                let decoded = format!("{} {}\n", frame.pts, frame.hash);
+                seen.hashes.update(decoded.as_bytes());
             }
         }
     }
@@ -326,7 +339,13 @@ impl<'a> Compare<'a> {
             ));
         }
         let every_frame = self.certificate.proof == Proof::EveryFrame;
-        for (chunk, (frames, pts, hashes)) in self.certificate.chunks.iter().zip(self.seen) {
+        for (chunk, seen) in self.certificate.chunks.iter().zip(self.seen) {
+            let Seen {
+                frames,
+                pts,
+                hashes,
+                ..
+            } = seen;
             let name = format!("chunk {} ({})", chunk.index, chunk.window);
             if frames != chunk.frames {
                 let certified = chunk.frames;
@@ -341,3 +360,6 @@ impl<'a> Compare<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
