@@ -2,8 +2,8 @@
 //!
 //! A subprocess is a hostile peer that reads hostile files: it gets its own process group, a
 //! cleared environment, a private working folder, closed standard input, bounded time, memory, CPU
-//! and file sizes, and where the kernel has Landlock neither the network nor any file beyond those
-//! it was started for. It is killed with its group when the future that waits for it is dropped and
+//! and file sizes, and where the kernel has Landlock ([`confinement`] tells) neither the network nor
+//! any file beyond those it was started for. It is killed with its group when the future that waits for it is dropped and
 //! when this process dies. Both of its output streams are always drained.
 
 use std::ffi::OsString;
@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use crate::clocks::{Clocks, processor_time};
 use crate::error::MediaError;
 use crate::sandbox::Sandbox;
+pub use crate::sandbox::{Confinement, confinement};
 use crate::tail::Tail;
 
 /// What a process may use before it is stopped.
@@ -244,7 +245,11 @@ async fn start(invocation: Invocation) -> Result<Running, MediaError> {
 }
 
 fn start_here(invocation: &Invocation) -> Result<Running, MediaError> {
-    let sandbox = Sandbox::new(invocation);
+    let not_started = |source| MediaError::Start {
+        program: invocation.program.clone(),
+        source,
+    };
+    let sandbox = Sandbox::new(invocation).map_err(not_started)?;
     #[expect(
         clippy::disallowed_methods,
         reason = "this is the one place that starts processes"
@@ -274,10 +279,7 @@ fn start_here(invocation: &Invocation) -> Result<Running, MediaError> {
                 program: invocation.program.clone(),
             }
         } else {
-            MediaError::Start {
-                program: invocation.program.clone(),
-                source,
-            }
+            not_started(source)
         }
     })?;
     let group = child

@@ -1,10 +1,12 @@
 //! What a started process is denied.
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr,
+    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
 };
 use nix::sys::resource::{Resource, setrlimit};
 use tokio::process::Command;
@@ -12,7 +14,7 @@ use tokio::process::Command;
 use crate::process::{Invocation, Limits};
 
 /// The system's own folders, which any program needs to start: libraries, fonts, CPU topology.
-const SYSTEM: [&str; 9] = [
+const SYSTEM: [&str; 10] = [
     "/usr",
     "/lib",
     "/lib64",
@@ -21,11 +23,51 @@ const SYSTEM: [&str; 9] = [
     "/etc/fonts",
     "/proc",
     "/sys/devices",
-    "/dev",
+    "/dev/zero",
+    "/dev/urandom",
 ];
+
+/// Folders beside a program, or beside the `bin` that it is in, which hold its libraries.
+const LIBRARIES: [&str; 4] = ["lib", "lib32", "lib64", "libs"];
 
 /// The newest kernel interface that is asked for; older kernels grant what they can.
 const LANDLOCK: ABI = ABI::V5;
+
+/// Which of the rules about files and network this kernel enforces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confinement {
+    /// A started process reads and writes what it was started for and nothing else.
+    pub files: bool,
+    /// It reaches no network.
+    pub network: bool,
+}
+
+/// What the kernel at hand enforces on started processes; asked once.
+pub fn confinement() -> Confinement {
+    static CONFINEMENT: OnceLock<Confinement> = OnceLock::new();
+    *CONFINEMENT.get_or_init(|| {
+        let strict = || Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+        let files = strict()
+            .handle_access(AccessFs::from_all(ABI::V1))
+            .and_then(Ruleset::create);
+        let network = strict()
+            .handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)
+            .and_then(Ruleset::create);
+        let confinement = Confinement {
+            files: files.is_ok(),
+            network: network.is_ok(),
+        };
+        if confinement != (Confinement { files: true, network: true }) {
+            tracing::warn!(
+                files = confinement.files,
+                network = confinement.network,
+                "this kernel cannot keep ffmpeg from other files or from the network: use Linux 6.7 \
+                 or newer with Landlock, or a container that holds nothing else"
+            );
+        }
+        confinement
+    })
+}
 
 /// Bounds that are put on a child between fork and exec.
 #[derive(Debug)]
@@ -37,12 +79,16 @@ pub(crate) struct Sandbox {
 }
 
 impl Sandbox {
-    pub(crate) fn new(invocation: &Invocation) -> Self {
-        Self {
+    /// # Errors
+    /// The kernel refuses a rule that it should enforce: nothing is started without it.
+    pub(crate) fn new(invocation: &Invocation) -> io::Result<Self> {
+        let Confinement { files, network } = confinement();
+        let rules = (files || network).then(|| rules(invocation)).transpose();
+        Ok(Self {
             limits: invocation.limits,
-            rules: rules(invocation),
+            rules: rules.map_err(io::Error::other)?,
             parent: nix::unistd::getpid(),
-        }
+        })
     }
 
     /// Arranges for the bounds to be in force before the program's first instruction.
@@ -58,7 +104,7 @@ impl Sandbox {
             // the parent died before this was set.
             nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
             if nix::unistd::getppid() != parent {
-                return Err(std::io::Error::from_raw_os_error(nix::libc::ESRCH));
+                return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
             }
             let cpu = limits.cpu.as_secs().max(1);
             let bounds = [
@@ -72,8 +118,8 @@ impl Sandbox {
                 setrlimit(resource, soft, hard)?;
             }
             if let Some(rules) = rules.take() {
-                // Best effort by design: what the kernel cannot enforce is no error.
-                rules.restrict_self().ok();
+                let refused = |_| io::Error::from_raw_os_error(nix::libc::EPERM);
+                rules.restrict_self().map_err(refused)?;
             }
             Ok(())
         };
@@ -91,24 +137,24 @@ impl Sandbox {
 }
 
 /// Read the system and the named files, write the working folder, reach no network.
-fn rules(invocation: &Invocation) -> Option<RulesetCreated> {
+fn rules(invocation: &Invocation) -> Result<RulesetCreated, RulesetError> {
     let read = AccessFs::from_read(LANDLOCK);
     let everything = AccessFs::from_all(LANDLOCK);
-    let created = Ruleset::default()
+    let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(everything)
-        .and_then(|rules| rules.handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp))
-        .and_then(Ruleset::create)
-        .ok()?;
+        .handle_access(everything)?
+        .handle_access(AccessNet::BindTcp | AccessNet::ConnectTcp)?
+        .create()?;
     let readable = SYSTEM
         .iter()
         .map(PathBuf::from)
         .chain(invocation.reads.iter().cloned());
     let libraries = std::env::var_os("LD_LIBRARY_PATH");
     let libraries = libraries.iter().flat_map(std::env::split_paths);
-    let program = program_folder(&invocation.program);
-    let mut rules = created;
-    for path in readable.chain(libraries).chain(program) {
+    for path in readable
+        .chain(libraries)
+        .chain(program(&invocation.program))
+    {
         rules = allow(rules, &path, read)?;
     }
     let rules = allow(rules, Path::new("/dev/null"), everything)?;
@@ -120,9 +166,9 @@ fn allow(
     rules: RulesetCreated,
     path: &Path,
     access: landlock::BitFlags<AccessFs>,
-) -> Option<RulesetCreated> {
+) -> Result<RulesetCreated, RulesetError> {
     let Ok(descriptor) = PathFd::new(path) else {
-        return Some(rules);
+        return Ok(rules);
     };
     let is_folder = std::fs::metadata(path).is_ok_and(|meta| meta.is_dir());
     let access = if is_folder {
@@ -130,11 +176,28 @@ fn allow(
     } else {
         access & AccessFs::from_file(LANDLOCK)
     };
-    rules.add_rule(PathBeneath::new(descriptor, access)).ok()
+    rules.add_rule(PathBeneath::new(descriptor, access))
 }
 
-/// The folder of a program outside the system's own, where its parts may lie beside it.
-fn program_folder(program: &Path) -> Option<PathBuf> {
-    let real = std::fs::canonicalize(program).ok()?;
-    real.parent().map(Path::to_path_buf)
+/// A program with the libraries that came with it: beside it, or in folders made for them. The rest
+/// of its folder, which may be someone's home, is none of its business.
+fn program(program: &Path) -> Vec<PathBuf> {
+    let Ok(real) = std::fs::canonicalize(program) else {
+        return Vec::new();
+    };
+    let folder = real.parent().unwrap_or(&real);
+    let prefix = folder.parent().filter(|_| folder.ends_with("bin"));
+    let libraries = [Some(folder), prefix].into_iter().flatten();
+    let mut paths: Vec<PathBuf> = libraries
+        .flat_map(|beside| LIBRARIES.map(|name| beside.join(name)))
+        .collect();
+    let beside = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    paths.extend(beside.filter_map(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_library = name.starts_with("lib") && name.contains(".so");
+        (is_library && entry.path().is_file()).then(|| entry.path())
+    }));
+    paths.push(real);
+    paths
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use reelmill_media::MediaError;
-use reelmill_media::process::{Invocation, Limits, capture, run};
+use reelmill_media::process::{Confinement, Invocation, Limits, capture, confinement, run};
 
 const LIMITS: Limits = Limits {
     wall: Duration::from_secs(20),
@@ -185,10 +185,7 @@ async fn only_the_own_folder_and_what_was_named_can_be_reached() {
     let (text, _) = capture(named, 1 << 20).await.unwrap();
     assert_eq!(text, "x\n");
 
-    if !landlock_is_there() {
-        // The kernel cannot deny: what the runner promises then is told in its documentation.
-        return;
-    }
+    must_be_confined();
     let result = run(shell(dir.path(), &read), &mut |_| {}).await;
     assert!(
         matches!(result, Err(MediaError::Failed { .. })),
@@ -211,13 +208,53 @@ async fn only_the_own_folder_and_what_was_named_can_be_reached() {
     );
 }
 
-fn landlock_is_there() -> bool {
-    use landlock::{ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr};
-    Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(ABI::V4))
-        .and_then(landlock::Ruleset::create)
-        .is_ok()
+/// A program of someone's own is started with its libraries and sees nothing else in its folder.
+#[tokio::test]
+async fn a_program_of_ones_own_opens_its_libraries_and_not_its_folder() {
+    must_be_confined();
+    let (dir, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let at = |name: &str| home.path().join(name);
+    std::fs::create_dir(at("bin")).unwrap();
+    std::fs::create_dir(at("lib")).unwrap();
+    std::fs::copy("/bin/cat", at("bin/cat")).unwrap();
+    for name in ["lib/libown.so", "bin/libown.so.5", "bin/key", "key"] {
+        std::fs::write(at(name), name).unwrap();
+    }
+    let cat = |program: &str, file: PathBuf| Invocation {
+        program: at(program),
+        args: vec![file.into()],
+        ..shell(dir.path(), "")
+    };
+    for library in ["lib/libown.so", "bin/libown.so.5"] {
+        let (text, _) = capture(cat("bin/cat", at(library)), 100).await.unwrap();
+        assert_eq!(text.trim(), library);
+    }
+    for secret in [at("bin/key"), at("key"), "/dev/full".into()] {
+        let result = run(cat("bin/cat", secret), &mut |_| {}).await;
+        match result {
+            Err(MediaError::Failed { tail, .. }) => assert!(tail.contains("denied"), "{tail}"),
+            other => panic!("{other:?}"),
+        }
+    }
+    std::fs::copy("/bin/cat", at("cat")).unwrap();
+    assert!(run(cat("cat", at("key")), &mut |_| {}).await.is_err());
+    let (zeros, _) = capture(shell(dir.path(), "head -c 3 /dev/zero | wc -c"), 100)
+        .await
+        .unwrap();
+    assert_eq!(zeros.trim(), "3");
+}
+
+/// What these tests show needs a kernel that enforces it: without one they would show nothing.
+fn must_be_confined() {
+    let all = Confinement {
+        files: true,
+        network: true,
+    };
+    assert_eq!(
+        confinement(),
+        all,
+        "run this test on Linux 6.7 or newer with Landlock"
+    );
 }
 
 /// Waits for a process to be gone or a zombie; fails when it stays.
