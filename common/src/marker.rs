@@ -93,6 +93,24 @@ pub struct AudioMarker {
     pub complaints: u64,
 }
 
+/// A done-marker of either kind.
+pub trait DoneMarker {
+    /// The objects that were made, which exist as long as the marker counts.
+    fn objects(&self) -> Vec<&ObjectKey>;
+}
+
+impl DoneMarker for ChunkMarker {
+    fn objects(&self) -> Vec<&ObjectKey> {
+        self.renditions.iter().map(|made| &made.key).collect()
+    }
+}
+
+impl DoneMarker for AudioMarker {
+    fn objects(&self) -> Vec<&ObjectKey> {
+        self.file.iter().map(|made| &made.key).collect()
+    }
+}
+
 /// An object and what it must hold.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFile {

@@ -22,6 +22,16 @@ pub enum MediaError {
         /// Why not, and the way out.
         reason: String,
     },
+    /// The program is not of the version that the job was planned for.
+    #[error(
+        "the job was planned for ffmpeg {planned}, here is {found}: use that one, or begin anew"
+    )]
+    Differs {
+        /// The version that the plan names.
+        planned: String,
+        /// The version at hand.
+        found: String,
+    },
     /// The program could not be started or waited for.
     #[error("cannot run `{}`", program.display())]
     Start {
@@ -107,11 +117,12 @@ pub enum MediaError {
 
 impl Retryable for MediaError {
     fn is_retryable(&self) -> bool {
-        // A kill may be the operator's or the kernel's for want of memory, and a machine may have
+        // Another machine may have the right version. A kill may be the operator's or the kernel's for want of memory, and a machine may have
         // been too busy; the ledger's count of attempts ends it when it is the chunk's own fault.
         matches!(
             self,
-            Self::Killed { .. }
+            Self::Differs { .. }
+                | Self::Killed { .. }
                 | Self::TimedOut { .. }
                 | Self::OutOfMemory { .. }
                 | Self::Start { .. }
@@ -133,6 +144,7 @@ impl Retryable for MediaError {
         match self {
             Self::Missing { .. } => "ffmpeg-missing",
             Self::Unusable { .. } => "ffmpeg-unusable",
+            Self::Differs { .. } => "ffmpeg-differs",
             Self::Start { .. } => "ffmpeg-not-started",
             Self::Failed { .. } => "ffmpeg-failed",
             Self::Killed { .. } => "ffmpeg-killed",

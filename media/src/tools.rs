@@ -102,6 +102,21 @@ impl Tools {
             .collect())
     }
 
+    /// Whether this ffmpeg is the one that a job was planned for: all its pieces must come from one,
+    /// or they would not fit together and not be the same bytes each time.
+    ///
+    /// # Errors
+    /// [`MediaError::Differs`].
+    pub fn are_of(&self, planned: &str) -> Result<(), MediaError> {
+        if self.version == planned {
+            return Ok(());
+        }
+        Err(MediaError::Differs {
+            planned: planned.to_owned(),
+            found: self.version.clone(),
+        })
+    }
+
     /// How this ffmpeg is told to keep the decoder's timestamps when encoding: `-1` was the way
     /// until 6, 7 and later take `demux` and refuse `-1`.
     pub(crate) fn enc_time_base(&self) -> &'static str {
@@ -173,6 +188,18 @@ fn parse_version(text: &str) -> Option<(String, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use reelmill_common::Retryable as _;
+
+    #[test]
+    fn another_version_is_not_worked_with() {
+        let tools = Tools::named("5.1.9", 59);
+        assert!(tools.are_of("5.1.9").is_ok());
+        let error = tools.are_of("7.0").unwrap_err();
+        assert_eq!(
+            (error.code(), error.is_retryable()),
+            ("ffmpeg-differs", true)
+        );
+    }
 
     #[test]
     fn versions_of_releases_and_snapshots() {

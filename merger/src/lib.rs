@@ -54,6 +54,7 @@ impl Handler for Merger {
                 self.send_back(&manifest, revisions, revision).await?;
                 return Ok(Outcome::Yielded);
             }
+            self.tools.are_of(&manifest.ffmpeg)?;
             self.ports.ledger.set_phase(job, Phase::Merging).await?;
             self.same_source(&manifest).await?;
             self.finish(&manifest, &revisions, &parts).await?;

@@ -57,9 +57,7 @@ impl Worker {
             let key = self.keep(work, &path).await?;
             marker.file = Some(StoredFile { key, bytes, sha256 });
         }
-        let made: Vec<_> = marker.file.iter().map(|file| file.key.clone()).collect();
-        self.mark(&work.task.job, work.task.key, &marker, &made)
-            .await
+        self.mark(&work.task.job, work.task.key, &marker).await
     }
 }
 

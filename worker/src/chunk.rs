@@ -37,10 +37,7 @@ impl Worker {
             }
             Err(error) => return Err(error),
         };
-        let renditions = marker.renditions.iter();
-        let made: Vec<_> = renditions.map(|rendition| rendition.key.clone()).collect();
-        self.mark(&work.task.job, work.task.key, &marker, &made)
-            .await
+        self.mark(&work.task.job, work.task.key, &marker).await
     }
 
     async fn encode_chunk(

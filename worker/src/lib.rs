@@ -5,14 +5,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reelmill_common::manifest::{Manifest, SourceInfo};
+use reelmill_common::manifest::SourceInfo;
+use reelmill_common::marker::DoneMarker;
 use reelmill_common::{JobId, ObjectKey, TaskKey, key};
 use reelmill_media::{Input, Tools};
 use reelmill_source::Sources;
 use reelmill_stage::{
-    Handler, Outcome, Ports, StageError, Work, blocking, create_json, exists, planned, revisions,
+    Handler, Outcome, Ports, StageError, Work, blocking, create_json, exists, load_json, planned,
+    revisions,
 };
+use reelmill_store::Store;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 mod audio;
 mod chunk;
@@ -41,7 +45,7 @@ impl Handler for Worker {
             return Ok(Outcome::Complete);
         }
         let manifest = planned(store, job).await?;
-        self.same_ffmpeg(&manifest)?;
+        self.tools.are_of(&manifest.ffmpeg)?;
         match work.task.key {
             TaskKey::Chunk { .. } => {
                 let revisions = revisions(store, job).await?;
@@ -63,23 +67,6 @@ impl Handler for Worker {
 }
 
 impl Worker {
-    /// Chunks of one job must come from one ffmpeg, or their pieces would not fit together.
-    fn same_ffmpeg(&self, manifest: &Manifest) -> Result<(), StageError> {
-        if manifest.ffmpeg == self.tools.version {
-            return Ok(());
-        }
-        Err(StageError {
-            // Another worker may have the right one.
-            retryable: true,
-            code: "ffmpeg-differs".to_owned(),
-            message: format!(
-                "the job was planned for ffmpeg {}, this worker has {}: use that one, or begin anew",
-                manifest.ffmpeg, self.tools.version
-            ),
-            detail: String::new(),
-        })
-    }
-
     async fn open(&self, source: &SourceInfo) -> Result<Input, StageError> {
         let (sources, source) = (Arc::clone(&self.sources), source.clone());
         let path = blocking(move || sources.open(&source)).await??;
@@ -96,25 +83,98 @@ impl Worker {
         Ok(key)
     }
 
-    /// Writes the done-marker; when another attempt was first, what this one made is removed.
     async fn mark(
         &self,
         job: &JobId,
         task: TaskKey,
-        marker: &(impl Serialize + Sync),
-        made: &[ObjectKey],
+        marker: &(impl DoneMarker + Serialize + DeserializeOwned + Sync),
     ) -> Result<(), StageError> {
-        if !create_json(self.ports.store.as_ref(), &key::marker(job, task), marker).await? {
-            for key in made {
-                if let Err(error) = self.ports.store.delete(key).await {
-                    tracing::debug!(%key, %error, "cannot remove what another attempt outran");
-                }
-            }
-        }
-        Ok(())
+        mark(self.ports.store.as_ref(), &key::marker(job, task), marker).await
     }
+}
+
+/// Writes the done-marker; when there is one already, what was made and it does not name is removed.
+/// The one that is there may be this very one, should the answer to an earlier call have been lost.
+async fn mark<M>(store: &dyn Store, key: &ObjectKey, marker: &M) -> Result<(), StageError>
+where
+    M: DoneMarker + Serialize + DeserializeOwned + Sync,
+{
+    if create_json(store, key, marker).await? {
+        return Ok(());
+    }
+    let Some(winner) = load_json::<M>(store, key).await? else {
+        let message = format!("`{key}` is there and cannot be read");
+        return Err(StageError {
+            retryable: true,
+            ..StageError::permanent("marker-unreadable", message)
+        });
+    };
+    let kept = winner.objects();
+    for made in marker.objects() {
+        if kept.contains(&made) {
+            continue;
+        }
+        if let Err(error) = store.delete(made).await {
+            tracing::debug!(key = %made, %error, "cannot remove what another attempt outran");
+        }
+    }
+    Ok(())
 }
 
 fn unreadable(file: &std::path::Path, error: &std::io::Error) -> StageError {
     StageError::scratch("cannot read", file, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reelmill_common::marker::{AudioMarker, StoredFile, VERSION};
+    use reelmill_common::{Sha256, Timebase};
+    use reelmill_store::{DirectoryStore, Faults, FaultyStore, When};
+
+    fn object(epoch: u32) -> ObjectKey {
+        ObjectKey::new(format!("transcoded/job/audio_0/{epoch}-worker/audio.mp4")).unwrap()
+    }
+
+    /// What an attempt leaves: its object, and a marker that names it.
+    async fn attempt(store: &dyn Store, epoch: u32) -> AudioMarker {
+        let key = object(epoch);
+        store.put(&key, "sound".into()).await.unwrap();
+        AudioMarker {
+            version: VERSION,
+            task: TaskKey::Audio { track: 0 },
+            first_pts: Some(0),
+            timebase: Timebase::MICROS,
+            samples: 1,
+            sample_rate: 48_000,
+            channels: 2,
+            file: Some(StoredFile {
+                key,
+                bytes: 5,
+                sha256: Sha256::of(b"sound"),
+            }),
+            complaints: 0,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_marker_whose_answer_was_lost_keeps_what_it_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let store: Arc<dyn Store> = Arc::new(DirectoryStore::open(dir.path()).unwrap());
+        let key = ObjectKey::new("transcoded/job/audio_0.json").unwrap();
+        let marker = attempt(store.as_ref(), 1).await;
+        let lossy = FaultyStore::new(
+            Arc::clone(&store),
+            Faults::first(1, When::After).only("put_new"),
+        );
+        assert!(mark(&lossy, &key, &marker).await.unwrap_err().retryable);
+        // As a client does that tries again by itself.
+        mark(&lossy, &key, &marker).await.unwrap();
+        assert!(exists(store.as_ref(), &object(1)).await.unwrap());
+
+        let late = attempt(store.as_ref(), 2).await;
+        mark(store.as_ref(), &key, &late).await.unwrap();
+        assert!(!exists(store.as_ref(), &object(2)).await.unwrap());
+        assert!(exists(store.as_ref(), &object(1)).await.unwrap());
+    }
 }
