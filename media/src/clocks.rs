@@ -18,8 +18,9 @@ pub(crate) struct Clocks {
     wall: Duration,
     idle: Duration,
     deadline: Option<Instant>,
-    /// When it last showed that it works, and how much processor time it had used then.
+    /// When it last showed that it works.
     last_sign: Instant,
+    /// The processor time that it had used when that was last a sign.
     used: Duration,
     looked: Instant,
 }

@@ -92,9 +92,14 @@ fn audio_plan(
     })
 }
 
+/// How long the picture lasts, in which a long gap counts as a short one: a timestamp that is far off
+/// is no sign of as much sound.
 fn length_seconds(summary: &Summary) -> f64 {
-    let cells = summary.cells.last().map_or(0, |cell| cell.index + 1);
-    f64::from(summary.grid.step_ms) / 1000.0 * cells as f64
+    const MOST_GAP: i64 = 15;
+    let cells = summary.cells.iter();
+    let gaps = cells.clone().zip(cells.skip(1));
+    let gaps = gaps.map(|(cell, next)| (next.index - cell.index).min(MOST_GAP));
+    f64::from(summary.grid.step_ms) / 1000.0 * (1 + gaps.sum::<i64>()) as f64
 }
 
 fn video_plan(
