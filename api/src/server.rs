@@ -1,0 +1,1 @@
+//! Puts the router behind a socket.
