@@ -1,1 +1,0 @@
-//! Puts the router behind a socket.
