@@ -4,8 +4,22 @@
 //! and before a cluster. [`router`] is the whole of it; [`serve`](server::serve) puts it behind a
 //! socket.
 
+mod auth;
+mod files;
+mod jobs;
+mod layers;
+mod openapi;
+mod operations;
 mod problem;
+mod query;
+mod rfc3339;
+mod routes;
+pub mod server;
+mod shim;
 mod state;
 
+pub use auth::{Keys, KeysError, Scope};
+pub use openapi::document;
 pub use problem::Problem;
-pub use state::{Api, Settings};
+pub use routes::router;
+pub use state::{Api, Events, Settings};

@@ -85,6 +85,26 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// A request's body that could not be read to its end.
+    #[must_use]
+    pub fn of_body(error: &axum::Error) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+        while let Some(error) = cause {
+            if let Some(stalled) = error.downcast_ref::<crate::server::BodyStalled>() {
+                let sentence = format!("{stalled}: send it again, or go on where it stopped");
+                return Self::new(StatusCode::REQUEST_TIMEOUT, "body-stalled", sentence);
+            }
+            cause = error.source();
+        }
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "body-incomplete",
+            "the body ended before it was whole: send it again, or go on where it stopped",
+        )
+    }
+}
+
 /// Without a body yet: the outermost layer takes the problem out of the response's extensions and
 /// writes it with the request's id.
 impl IntoResponse for Problem {
