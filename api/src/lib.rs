@@ -6,6 +6,24 @@
 
 mod problem;
 mod state;
+mod uploads;
 
 pub use problem::Problem;
 pub use state::{Api, Settings};
+
+/// The routes for uploads alone, with problems written out: for tests, until the router is whole.
+#[doc(hidden)]
+pub fn router(api: std::sync::Arc<Api>) -> axum::Router {
+    use axum::response::{IntoResponse as _, Response};
+    let (router, _) = uploads::routes().with_state(api).split_for_parts();
+    router.layer(axum::middleware::map_response(
+        |mut response: Response| async {
+            if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+                let body = axum::Json(problem.body("none")).into_response();
+                let (parts, _) = response.into_parts();
+                response = Response::from_parts(parts, body.into_body());
+            }
+            response
+        },
+    ))
+}
