@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
-use futures::{Stream, StreamExt as _};
+use futures::{FutureExt as _, Stream, StreamExt as _};
 use metrics::{counter, gauge};
 use reelmill_stage::StageError;
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::taken;
@@ -82,16 +83,21 @@ where
 {
     let bytes_total = counter!("reelmill_upload_bytes_total");
     loop {
+        let ready = body.next().now_or_never();
+        if ready.is_none() {
+            // The client is slower than the disk: what it has sent need not wait in memory.
+            writer.flush().await.map_err(Cut::Failed)?;
+        }
         let next = tokio::select! {
             biased;
             () = stop.cancelled() => return Err(Cut::Taken),
-            next = tokio::time::timeout(SILENCE, body.next()) => next,
+            next = next(body, ready) => next,
         };
         let bytes = match next {
             Ok(Some(Ok(bytes))) => bytes,
             Ok(Some(Err(error))) => return Err(error.into()),
             Ok(None) => return Ok(()),
-            Err(_) => return Err(Cut::Gone("the client sent nothing for a minute")),
+            Err(_elapsed) => return Err(Cut::Gone("the client sent nothing for a minute")),
         };
         if bytes.len() as u64 > limit.saturating_sub(writer.offset()) {
             return Err(Cut::TooLong);
@@ -99,6 +105,17 @@ where
         bytes_total.increment(bytes.len() as u64);
         writer.push(bytes).await.map_err(Cut::Failed)?;
         record.keep().await.map_err(Cut::Failed)?;
+    }
+}
+
+/// What comes next of a body, within a time.
+async fn next<S: Stream + Unpin>(
+    body: &mut S,
+    ready: Option<Option<S::Item>>,
+) -> Result<Option<S::Item>, Elapsed> {
+    match ready {
+        Some(next) => Ok(next),
+        None => tokio::time::timeout(SILENCE, body.next()).await,
     }
 }
 

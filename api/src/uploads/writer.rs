@@ -159,7 +159,7 @@ impl SegmentWriter {
         self.batch_len += bytes.len();
         self.batch.push(bytes);
         if self.batch_len >= BATCH_BYTES || self.batch.len() >= BATCH_PIECES {
-            self.write_batch().await?;
+            self.flush().await?;
         }
         Ok(())
     }
@@ -169,7 +169,7 @@ impl SegmentWriter {
     /// # Errors
     /// The scratch folder or the store fails.
     pub(super) async fn accept(&mut self) -> Result<bool, StageError> {
-        self.write_batch().await?;
+        self.flush().await?;
         let pen = self.pen().await?;
         if pen.check.take().is_some_and(|check| !check.holds()) {
             return Ok(false);
@@ -191,7 +191,7 @@ impl SegmentWriter {
     }
 
     async fn try_park(&mut self) -> Result<Progress, StageError> {
-        self.write_batch().await?;
+        self.flush().await?;
         let has_grown = self.offset > self.base;
         let pen = self.pen().await?;
         let index = pen.index;
@@ -222,7 +222,7 @@ impl SegmentWriter {
     }
 
     async fn try_finish(&mut self) -> Result<Received, StageError> {
-        self.write_batch().await?;
+        self.flush().await?;
         let pen = self.pen().await?;
         let last = pen.close();
         let digests = pen.digests.take();
@@ -264,7 +264,10 @@ impl SegmentWriter {
         }
     }
 
-    /// Gives the batch to the pen when it is free again.
+    /// Gives what was pushed to the pen, when it is free again.
+    ///
+    /// # Errors
+    /// The scratch folder or the store fails, maybe at bytes that came before.
     async fn write_batch(&mut self) -> Result<(), StageError> {
         if self.batch.is_empty() {
             return Ok(());

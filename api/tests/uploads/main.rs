@@ -1,0 +1,7 @@
+//! Uploads in every form, cut off at every place, on the real embedded backends.
+
+mod forms;
+mod harness;
+mod keys;
+mod limits;
+mod tus;
