@@ -1,5 +1,6 @@
 //! Many uploads at once, and one as fast as it goes. Alone in its binary, since it measures the
 //! process.
+#![cfg(test)]
 
 #[path = "uploads/harness.rs"]
 mod harness;

@@ -1,16 +1,19 @@
 //! Who writes which upload in this process, and what is remembered between two requests of one.
 
 use std::collections::HashMap;
+use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use reelmill_common::JobId;
 use reelmill_common::digest::Sha256;
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use reelmill_stage::StageError;
+use tokio::sync::{Mutex as AsyncMutex, OnceCell, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
-use super::writer::Progress;
+use super::writer::{Progress, SCRATCH_PREFIX};
 use crate::Problem;
 
 /// How long a request waits for the one before it to store what it has.
@@ -29,6 +32,7 @@ pub(crate) struct Desk {
     places: Mutex<HashMap<JobId, Place>>,
     /// Requests with an `Idempotency-Key` that are being answered.
     pub(super) keys: Mutex<HashMap<Sha256, Sha256>>,
+    is_tidy: OnceCell<()>,
 }
 
 #[derive(Debug)]
@@ -75,6 +79,21 @@ impl Held {
 }
 
 impl Desk {
+    /// Makes the scratch folder fit for use, once: what a killed process left there belongs to
+    /// nobody, since the folder is this process's alone.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub(super) async fn prepare(&self, scratch: &Path) -> Result<(), StageError> {
+        let prepare = || async {
+            let folder = scratch.to_owned();
+            let done = reelmill_stage::blocking(move || clear_scratch(&folder)).await?;
+            done.map_err(|error| StageError::scratch("cannot work in", scratch, &error))
+        };
+        self.is_tidy.get_or_try_init(prepare).await?;
+        Ok(())
+    }
+
     /// Takes an upload's place. A request that has it is asked to end: clients whose line broke
     /// come again long before the old connection is known to be dead.
     ///
@@ -101,6 +120,21 @@ impl Desk {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         places.remove(job);
     }
+}
+
+fn clear_scratch(folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry
+            .file_name()
+            .to_string_lossy()
+            .starts_with(SCRATCH_PREFIX)
+        {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Drops what has not been used for long, and the oldest when there is too much.

@@ -184,6 +184,7 @@ async fn admit(
         length.as_deref().unwrap_or_default(),
         promised.as_deref().unwrap_or_default(),
     ]);
+    desk.prepare(&api.settings.scratch).await?;
     let job = new_job()?;
     let turn = idempotency::begin(api, desk, &parts.headers, request, &job).await?;
     let intake = Intake {

@@ -135,7 +135,7 @@ pub(super) async fn sealed(
 #[derive(Debug)]
 pub(super) struct Record {
     /// The record as it is in the store.
-    pub(super) upload: Upload,
+    pub(super) upload: Box<Upload>,
     store: Arc<dyn Store>,
     expiry: Duration,
 }
@@ -144,7 +144,7 @@ impl Record {
     /// Wraps a record that is in the store.
     pub(super) fn new(store: Arc<dyn Store>, upload: Upload, expiry: Duration) -> Self {
         Self {
-            upload,
+            upload: Box::new(upload),
             store,
             expiry,
         }
@@ -190,7 +190,7 @@ impl Record {
     pub(super) async fn keep(&mut self) -> Result<(), StageError> {
         let now = now();
         let whole = millis(self.expiry);
-        if self.upload.expires_at.saturating_sub(now) > whole - whole / 4 {
+        if self.upload.expires_at.saturating_sub(now) >= whole - whole / 4 {
             return Ok(());
         }
         self.upload.expires_at = now.saturating_add(whole);

@@ -152,6 +152,7 @@ pub(super) async fn standing(
     if record.upload.size == Some(offset) {
         // The last bytes arrived, and the process died before it could say so.
         let fields = to_the_end(async move {
+            desk.prepare(&api.settings.scratch).await?;
             let writer = open(&api, &record, &found, recall(None, &found), None).await?;
             complete(&api, &record, writer).await?;
             desk.forget(&job);

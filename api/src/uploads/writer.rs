@@ -34,6 +34,9 @@ const PUTS_AT_ONCE: usize = 2;
 /// How often a store that fails for the moment is asked again.
 const PUT_ATTEMPTS: u32 = 3;
 
+/// How the names of its files in the scratch folder begin.
+pub(super) const SCRATCH_PREFIX: &str = "upload-";
+
 /// Bytes that are read back in one go.
 const READ_BYTES: u64 = 1024 * 1024;
 
@@ -268,7 +271,7 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// The scratch folder or the store fails, maybe at bytes that came before.
-    async fn write_batch(&mut self) -> Result<(), StageError> {
+    pub(super) async fn flush(&mut self) -> Result<(), StageError> {
         if self.batch.is_empty() {
             return Ok(());
         }

@@ -1,4 +1,5 @@
 //! Uploads in every form, cut off at every place, on the real embedded backends.
+#![cfg(test)]
 
 mod forms;
 mod harness;

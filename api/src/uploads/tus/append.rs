@@ -152,6 +152,7 @@ async fn write_here(
 ) -> Result<Written, Problem> {
     let active = Active::begin("tus");
     let (check, mismatch) = promised(&headers)?;
+    desk.prepare(&api.settings.scratch).await?;
     record.keep().await?;
     let progress = recall(held.recall(), &found);
     let before = check.is_some().then(|| progress.clone());

@@ -9,7 +9,7 @@ use reelmill_common::digest::Hasher;
 use reelmill_common::upload::SEGMENT_BYTES;
 use tempfile::TempPath;
 
-use super::Digests;
+use super::{Digests, SCRATCH_PREFIX};
 use crate::uploads::checksum::Check;
 
 /// A segment that is whole, in a scratch file.
@@ -84,7 +84,7 @@ impl Pen {
             Some(open) => open,
             none => {
                 let named = tempfile::Builder::new()
-                    .prefix("upload-")
+                    .prefix(SCRATCH_PREFIX)
                     .tempfile_in(&self.folder)?;
                 none.insert(named.into_parts())
             }
