@@ -17,6 +17,7 @@ mod routes;
 pub mod server;
 mod shim;
 mod state;
+mod uploads;
 
 pub use auth::{Keys, KeysError, Scope};
 pub use openapi::document;

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use crate::layers::{self, Layers};
 use crate::openapi::{self, Needs};
-use crate::{Api, files, jobs, operations};
+use crate::{Api, files, jobs, operations, uploads};
 
 /// Every route with its description.
 pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
@@ -20,7 +20,7 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
         .merge(operations::routes())
         .merge(jobs::routes())
         .merge(files::routes())
-        // Uploads go here: `.merge(uploads::routes())`.
+        .merge(uploads::routes())
         .routes(routes!(document))
 }
 
