@@ -110,12 +110,14 @@ pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended,
                 break status.map_err(|source| MediaError::Start { program: program.clone(), source })?;
             }
             () = tokio::time::sleep_until(deadline.min(idle_deadline)) => {
+                count_exit(action, "timeout");
                 let limit = if deadline <= idle_deadline { limits.wall } else { limits.idle };
                 return Err(MediaError::TimedOut { action, limit, tail: tail.text() });
             }
         }
     };
     running.ended = true;
+    count_exit(action, &status_word(status));
     tail.finish();
     judge(action, status, &tail)?;
     Ok(Ended {
@@ -145,6 +147,22 @@ pub async fn capture(invocation: Invocation, max: usize) -> Result<(String, Ende
         Err(MediaError::TooMuchOutput { action, max })
     } else {
         Ok((text, ended))
+    }
+}
+
+/// Tells operators how processes end.
+fn count_exit(action: &'static str, status: &str) {
+    let status = status.to_owned();
+    metrics::counter!("reelmill_ffmpeg_exits_total", "action" => action, "status" => status)
+        .increment(1);
+}
+
+/// `0`, `1`, `signal-9`.
+fn status_word(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code.to_string(),
+        (None, Some(signal)) => format!("signal-{signal}"),
+        (None, None) => "unknown".to_owned(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! One module for each command.
 
+pub(crate) mod config;
 mod deliver;
 pub(crate) mod doctor;
 pub(crate) mod profiles;
+pub(crate) mod serve;
 mod submit;
 pub(crate) mod transcode;
 pub(crate) mod verify;
