@@ -1,11 +1,15 @@
 //! What was typed.
 
+mod remote;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use reelmill_common::manifest::Proof;
 
 use crate::config::ConfigArgs;
+
+pub(crate) use remote::*;
 
 /// Turns a video into finished renditions: exact, on all cores, resumable, with a proof.
 #[derive(Debug, Parser)]
@@ -47,6 +51,12 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Run the HTTP service: takes uploads, transcodes them, gives the outputs out
     Serve(ServeArgs),
+    /// Ask a service about jobs, and give it some
+    Jobs(JobsArgs),
+    /// Ask a service about its workers
+    Workers(WorkersArgs),
+    /// Take a job's files from a service
+    Outputs(OutputsArgs),
     /// Show the settings of the service and where they came from, or check a file of them
     #[command(subcommand)]
     Config(ConfigCommand),

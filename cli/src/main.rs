@@ -1,6 +1,7 @@
 //! The binary `reelmill`: parses, runs, chooses the exit code.
 
 mod args;
+mod client;
 mod commands;
 mod config;
 mod data;
@@ -48,6 +49,9 @@ fn run(args: Args) -> Result<(), Failure> {
             Command::Profiles(profiles) => commands::profiles::run(&profiles),
             Command::Doctor(doctor) => commands::doctor::run(&args.tools, &doctor).await,
             Command::Serve(serve) => commands::serve::run(&args.tools, &serve).await,
+            Command::Jobs(jobs) => commands::jobs::run(&jobs).await,
+            Command::Workers(workers) => commands::workers::run(&workers).await,
+            Command::Outputs(outputs) => commands::outputs::run(&outputs).await,
             Command::Config(config) => commands::config::run(&args.tools, &config),
         }
     });

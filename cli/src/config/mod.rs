@@ -15,6 +15,7 @@ use std::time::Duration;
 pub(crate) use args::ConfigArgs;
 pub(crate) use keys::{KEYS, Key};
 pub(crate) use layers::{Given, Layer};
+pub(crate) use value::duration;
 
 use crate::failure::Failure;
 use layers::{defaults, file, variables};

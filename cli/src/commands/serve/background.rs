@@ -13,8 +13,11 @@ use crate::metrics::{
     BUILD_INFO, HEARTBEAT, JOBS, MEMORY, QUEUE_MESSAGES, QUEUE_OLDEST, STARTED, WORKERS,
 };
 
-/// How often each is done.
-const EVERY: Duration = Duration::from_secs(5);
+/// How often this worker reports.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+
+/// How often numbers are read.
+const READ_EVERY: Duration = Duration::from_secs(2);
 
 /// A worker that did not report for so long is not counted as active.
 const ACTIVE: Duration = Duration::from_secs(30);
@@ -27,7 +30,7 @@ pub(super) async fn heartbeat(ports: Ports, worker: WorkerRecord, mut shutdown: 
             tracing::warn!(%error, "cannot report this worker as alive");
         }
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(REPORT_EVERY) => {}
             () = shutdown.wait() => return,
         }
     }
@@ -41,7 +44,7 @@ pub(super) async fn numbers(ports: Ports, handle: PrometheusHandle, mut shutdown
         }
         handle.run_upkeep();
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(READ_EVERY) => {}
             () = shutdown.wait() => return,
         }
     }
