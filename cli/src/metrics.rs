@@ -47,7 +47,7 @@ pub(crate) const QUEUE_OLDEST: &str = "reelmill_queue_oldest_message_seconds";
 pub(crate) const SLOTS: &str = "reelmill_slots";
 pub(crate) const SLOTS_BUSY: &str = "reelmill_slots_busy";
 pub(crate) const TASKS: &str = "reelmill_tasks_total";
-pub(crate) const TASK_SECONDS: &str = "reelmill_task_duration_seconds";
+pub(crate) const TASK_SECONDS: &str = "reelmill_task_seconds";
 pub(crate) const FRAMES: &str = "reelmill_frames_encoded_total";
 pub(crate) const OUTPUT_BYTES: &str = "reelmill_output_bytes_total";
 pub(crate) const WORKERS: &str = "reelmill_workers_active";
@@ -90,9 +90,9 @@ pub(crate) const METRICS: &[Metric] = &[
         "Source frames that chunks of any outcome have encoded, once for all renditions.",
     ),
     metric(
-        "reelmill_http_request_duration_seconds",
+        "reelmill_http_request_seconds",
         Histogram,
-        &["method", "route"],
+        &["method", "route", "status"],
         "Time from a request's head to its answer's head.",
     ),
     metric(
@@ -154,8 +154,8 @@ pub(crate) const METRICS: &[Metric] = &[
     metric(
         "reelmill_uploads_total",
         Counter,
-        &["outcome"],
-        "Uploads that ended: `completed`, `refused`, `broken` (the client went away) or `expired`.",
+        &["kind", "outcome"],
+        "Requests that brought an upload, by way and by how they ended: `completed`, `parked` (a tus upload goes on later), `interrupted` (the client went away), `refused`, `terminated` or `failed`.",
     ),
     metric(
         HEARTBEAT,
@@ -184,7 +184,7 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
     let failed = |error: metrics_exporter_prometheus::BuildError| {
         Failure::failed(format!("cannot set up metrics: {error}"))
     };
-    let requests = Matcher::Full("reelmill_http_request_duration_seconds".to_owned());
+    let requests = Matcher::Full("reelmill_http_request_seconds".to_owned());
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(requests, REQUEST_BUCKETS)
         .and_then(|b| {

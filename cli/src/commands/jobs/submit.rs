@@ -99,7 +99,7 @@ fn query(args: &SubmitArgs) -> Vec<(String, String)> {
     add("profile", args.profile.clone());
     add("priority", args.priority.clone());
     add(
-        "time_limit",
+        "time_limit_s",
         args.time_limit.map(|limit| limit.as_secs().to_string()),
     );
     for (name, value) in &args.metadata {
