@@ -1,9 +1,15 @@
 //! What was typed.
 
+mod remote;
+
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use reelmill_common::manifest::Proof;
+
+use crate::config::ConfigArgs;
+
+pub(crate) use remote::*;
 
 /// Turns a video into finished renditions: exact, on all cores, resumable, with a proof.
 #[derive(Debug, Parser)]
@@ -14,7 +20,7 @@ use reelmill_common::manifest::Proof;
     max_term_width = 100
 )]
 #[command(
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 ffmpeg, ffprobe or an encoder is missing.\n\
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 ffmpeg, ffprobe or an encoder is missing, or no service answers.\n\
     REELMILL_LOG=debug shows what happens inside."
 )]
 pub(crate) struct Args {
@@ -43,6 +49,17 @@ pub(crate) enum Command {
     Profiles(ProfilesArgs),
     /// Check that everything reelmill needs is there
     Doctor(DoctorArgs),
+    /// Run the HTTP service: takes uploads, transcodes them, gives the outputs out
+    Serve(ServeArgs),
+    /// Ask a service about jobs, and give it some
+    Jobs(JobsArgs),
+    /// Ask a service about its workers
+    Workers(WorkersArgs),
+    /// Take a job's files from a service
+    Outputs(OutputsArgs),
+    /// Show the settings of the service and where they came from, or check a file of them
+    #[command(subcommand)]
+    Config(ConfigCommand),
 }
 
 #[derive(Debug, clap::Args)]
@@ -161,4 +178,30 @@ pub(crate) struct DoctorArgs {
     /// Answer with one line of JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeArgs {
+    #[command(flatten)]
+    pub(crate) settings: ConfigArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// What holds with these flags, the environment and the file, and where each value came from
+    Print {
+        #[command(flatten)]
+        settings: ConfigArgs,
+        /// Answer with one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Whether a file of settings is right
+    Check {
+        /// The file
+        file: PathBuf,
+        /// Answer with one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
 }

@@ -1,14 +1,19 @@
 //! The binary `reelmill`: parses, runs, chooses the exit code.
 
 mod args;
+mod client;
 mod commands;
+mod config;
+mod data;
 mod failure;
 mod folder;
+mod logging;
+mod metrics;
 mod progress;
 mod report;
+mod stop;
 mod wire;
 
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -18,7 +23,10 @@ use failure::Failure;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    log_to_stderr();
+    // The service says in its settings how it logs.
+    if !matches!(args.command, Command::Serve(_)) {
+        logging::of_a_command();
+    }
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -40,20 +48,14 @@ fn run(args: Args) -> Result<(), Failure> {
             Command::Verify(verify) => commands::verify::run(&args.tools, verify).await,
             Command::Profiles(profiles) => commands::profiles::run(&profiles),
             Command::Doctor(doctor) => commands::doctor::run(&args.tools, &doctor).await,
+            Command::Serve(serve) => commands::serve::run(&args.tools, &serve).await,
+            Command::Jobs(jobs) => commands::jobs::run(&jobs).await,
+            Command::Workers(workers) => commands::workers::run(&workers).await,
+            Command::Outputs(outputs) => commands::outputs::run(&outputs).await,
+            Command::Config(config) => commands::config::run(&args.tools, &config),
         }
     });
     // What still blocks a thread (a read from a dead disk) must not keep the process.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result
-}
-
-/// Words for engineers: silent unless `REELMILL_LOG` asks, since commands speak for themselves.
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("REELMILL_LOG")
-        .unwrap_or_else(|_unset| tracing_subscriber::EnvFilter::new("off"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
-        .init();
 }

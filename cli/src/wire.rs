@@ -44,38 +44,42 @@ pub(crate) async fn embedded(folder: &Path, worker: &WorkerId) -> Result<Ports, 
 }
 
 /// What the stages of one process share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Machine {
     pub(crate) ports: Ports,
     pub(crate) tools: Arc<Tools>,
     pub(crate) sources: Arc<Sources>,
     pub(crate) scratch: PathBuf,
     pub(crate) worker: WorkerId,
+    pub(crate) slots: Slots,
+    pub(crate) lease: Duration,
+}
+
+/// How many tasks of each stage run at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slots {
+    pub(crate) ingest: u32,
+    pub(crate) chunks: u32,
+    pub(crate) merges: u32,
+}
+
+/// One of the three stages, ready to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Stage {
+    pub(crate) topic: Topic,
+    pub(crate) handler: Arc<dyn Handler>,
     pub(crate) slots: u32,
 }
 
-/// When encoding began and ended.
-#[derive(Debug, Default)]
-pub(crate) struct Clock {
-    pub(crate) first: Option<Instant>,
-    pub(crate) last: Option<Instant>,
-    /// The first failure for want of room. Other machines may have some; here nothing is gained by
-    /// trying again until somebody has freed some.
-    pub(crate) out_of_room: Option<StageError>,
-}
-
 impl Machine {
-    /// Starts all three stages on this machine.
-    pub(crate) fn start(
-        &self,
-        shutdown: &Shutdown,
-        clock: &Arc<Mutex<Clock>>,
-    ) -> JoinSet<Result<(), StageError>> {
+    /// The three stages on this machine.
+    pub(crate) fn stages(&self) -> [Stage; 3] {
         let Self {
             ports,
             tools,
             sources,
             scratch,
+            slots,
             ..
         } = self;
         let splitter = Splitter {
@@ -96,35 +100,63 @@ impl Machine {
             sources: Arc::clone(sources),
             scratch: scratch.clone(),
         };
-        let stages: [(Arc<dyn Handler>, Topic, usize); 3] = [
-            (Arc::new(splitter), Topic::Ingest, 1),
-            (Arc::new(worker), Topic::Chunks, self.slots as usize),
-            (Arc::new(merger), Topic::Merges, 1),
-        ];
-        let mut tasks = JoinSet::new();
-        for (inner, topic, slots) in stages {
-            let handler = Arc::new(Watched {
-                inner,
-                encodes: topic == Topic::Chunks,
-                clock: Arc::clone(clock),
-            });
-            let (ports, settings, shutdown) =
-                (ports.clone(), self.settings(slots), shutdown.clone());
-            tasks.spawn(async move { run(ports, handler, &[topic], settings, shutdown).await });
-        }
-        tasks
+        let stage = |topic, handler, slots| Stage {
+            topic,
+            handler,
+            slots,
+        };
+        [
+            stage(Topic::Ingest, Arc::new(splitter), slots.ingest),
+            stage(Topic::Chunks, Arc::new(worker), slots.chunks),
+            stage(Topic::Merges, Arc::new(merger), slots.merges),
+        ]
     }
 
-    fn settings(&self, slots: usize) -> Settings {
-        Settings {
+    /// Runs one stage until shutdown, or until a port fails for good.
+    pub(crate) fn run(
+        &self,
+        stage: Stage,
+        shutdown: Shutdown,
+    ) -> impl Future<Output = Result<(), StageError>> + Send + use<> {
+        let settings = Settings {
             worker: self.worker.clone(),
-            slots,
-            lease: Duration::from_secs(60),
+            slots: stage.slots as usize,
+            lease: self.lease,
             renew_every: Duration::from_millis(500),
             max_attempts: 6,
             retry_delay: Duration::from_millis(200),
-        }
+        };
+        let ports = self.ports.clone();
+        async move { run(ports, stage.handler, &[stage.topic], settings, shutdown).await }
     }
+}
+
+/// When encoding began and ended.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    pub(crate) first: Option<Instant>,
+    pub(crate) last: Option<Instant>,
+    /// The first failure for want of room. Other machines may have some; here nothing is gained by
+    /// trying again until somebody has freed some.
+    pub(crate) out_of_room: Option<StageError>,
+}
+
+/// Starts all three stages, observed by a clock.
+pub(crate) fn start(
+    machine: &Machine,
+    shutdown: &Shutdown,
+    clock: &Arc<Mutex<Clock>>,
+) -> JoinSet<Result<(), StageError>> {
+    let mut tasks = JoinSet::new();
+    for stage in machine.stages() {
+        let handler = Arc::new(Watched {
+            inner: stage.handler,
+            encodes: stage.topic == Topic::Chunks,
+            clock: Arc::clone(clock),
+        });
+        tasks.spawn(machine.run(Stage { handler, ..stage }, shutdown.clone()));
+    }
+    tasks
 }
 
 /// Notes when the first encode begins and the last one ends, and when there is no room left.

@@ -117,6 +117,7 @@ pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended,
         }
         // In every round, or one that never falls silent would never be ended.
         if let Some(limit) = clocks.look(Instant::now(), || processor_time(group)) {
+            count_exit(action, "timeout");
             return Err(MediaError::TimedOut {
                 action,
                 limit,
@@ -125,6 +126,7 @@ pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended,
         }
     };
     running.ended = true;
+    count_exit(action, &status_word(status));
     tail.finish();
     judge(action, status, &tail)?;
     Ok(Ended {
@@ -154,6 +156,22 @@ pub async fn capture(invocation: Invocation, max: usize) -> Result<(String, Ende
         Err(MediaError::TooMuchOutput { action, max })
     } else {
         Ok((text, ended))
+    }
+}
+
+/// Tells operators how processes end.
+fn count_exit(action: &'static str, status: &str) {
+    let status = status.to_owned();
+    metrics::counter!("reelmill_ffmpeg_exits_total", "action" => action, "status" => status)
+        .increment(1);
+}
+
+/// `0`, `1`, `signal-9`.
+fn status_word(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => code.to_string(),
+        (None, Some(signal)) => format!("signal-{signal}"),
+        (None, None) => "unknown".to_owned(),
     }
 }
 

@@ -40,7 +40,9 @@ impl Work {
         self.frames.store(frames, Ordering::Relaxed);
     }
 
-    pub(crate) fn frames(&self) -> u64 {
+    /// How many frames were reported done.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
     }
 }

@@ -1,11 +1,16 @@
 //! One module for each command.
 
+pub(crate) mod config;
 mod deliver;
 pub(crate) mod doctor;
+pub(crate) mod jobs;
+pub(crate) mod outputs;
 pub(crate) mod profiles;
+pub(crate) mod serve;
 mod submit;
 pub(crate) mod transcode;
 pub(crate) mod verify;
+pub(crate) mod workers;
 
 use std::path::Path;
 

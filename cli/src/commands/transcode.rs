@@ -1,6 +1,5 @@
 //! `reelmill transcode`: the whole job here and now, through the stages that a cluster runs.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,11 +17,12 @@ use tokio::sync::Mutex;
 
 use super::{deliver, load_profile, submit};
 use crate::args::{ToolArgs, TranscodeArgs};
-use crate::failure::{Exit, Failure, io};
+use crate::failure::{Exit, Failure};
 use crate::folder::OutputFolder;
 use crate::progress::Progress;
 use crate::report::{FailureReport, Report, Timings, outputs, print_json, print_line};
-use crate::wire::{Clock, Machine, embedded};
+use crate::stop::Stop;
+use crate::wire::{Clock, Machine, Slots, embedded, start};
 
 /// How often the ledger is asked how far the job is.
 const POLL: Duration = Duration::from_millis(50);
@@ -120,7 +120,11 @@ impl Run<'_> {
                 0
             }
         };
-        let slots = self.slots();
+        let slots = Slots {
+            ingest: 1,
+            chunks: self.slots(),
+            merges: 1,
+        };
         let machine = Machine {
             ports,
             tools,
@@ -128,6 +132,7 @@ impl Run<'_> {
             scratch,
             worker,
             slots,
+            lease: Duration::from_secs(60),
         };
         let clock = Arc::new(Mutex::new(Clock::default()));
         self.work(&machine, &job, progress, &clock).await?;
@@ -146,7 +151,7 @@ impl Run<'_> {
         clock: &Arc<Mutex<Clock>>,
     ) -> Result<(), Failure> {
         let (switch, shutdown) = Shutdown::new();
-        let mut stages = machine.start(&shutdown, clock);
+        let mut stages = start(machine, &shutdown, clock);
         let mut stop = Stop::new()?;
         let mut length_known = false;
         let ended = loop {
@@ -398,31 +403,4 @@ fn lead_in_share(manifest: &Manifest) -> f64 {
         .sum();
     let all: u64 = chunks().map(|chunk| chunk.packets).sum();
     lead_in as f64 / all.max(1) as f64
-}
-
-/// The signals that ask a process to end.
-struct Stop {
-    interrupt: tokio::signal::unix::Signal,
-    terminate: tokio::signal::unix::Signal,
-    hangup: tokio::signal::unix::Signal,
-}
-
-impl Stop {
-    fn new() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(io("listen for signals in", Path::new(".")));
-        Ok(Self {
-            interrupt: listen(SignalKind::interrupt())?,
-            terminate: listen(SignalKind::terminate())?,
-            hangup: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            _ = self.hangup.recv() => {}
-        }
-    }
 }

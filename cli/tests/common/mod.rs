@@ -42,8 +42,10 @@ pub(crate) fn reelmill() -> Command {
 
 /// Removes variables by which a developer's shell would change the results.
 pub(crate) fn without_settings(command: &mut Command) {
-    for name in ["REELMILL_FFMPEG", "REELMILL_FFPROBE", "REELMILL_LOG"] {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("REELMILL_") {
+            command.env_remove(name);
+        }
     }
 }
 
@@ -146,6 +148,15 @@ impl Running {
     /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
+    }
+
+    /// What it has written to standard output.
+    pub(crate) fn stdout_so_far(&mut self) -> String {
+        // Not by rewinding: the program writes where this file stands.
+        use std::os::unix::fs::FileExt as _;
+        let mut bytes = vec![0; 64 * 1024];
+        let length = self.stdout.read_at(&mut bytes, 0).unwrap();
+        String::from_utf8_lossy(bytes.get(..length).unwrap_or_default()).into_owned()
     }
 
     /// Sends it a signal.

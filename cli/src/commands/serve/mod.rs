@@ -1,0 +1,232 @@
+//! `reelmill serve`: the HTTP service and the workers in one process, on a folder of this machine.
+
+mod background;
+mod http;
+mod observe;
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reelmill_common::WorkerId;
+use reelmill_common::profile::{self, Profile};
+use reelmill_ledger::WorkerRecord;
+use reelmill_media::Tools;
+use reelmill_source::Sources;
+use reelmill_stage::Shutdown;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+
+use super::read_profile;
+use crate::args::{ServeArgs, ToolArgs};
+use crate::config::Settings;
+use crate::data::DataFolder;
+use crate::failure::{Exit, Failure, io};
+use crate::logging;
+use crate::metrics;
+use crate::report::print_line;
+use crate::stop::Stop;
+use crate::wire::{Machine, Slots, Stage, embedded};
+
+/// Beside the encodes, so that a long scan or join does not hold up those of other jobs.
+const SCANS: u32 = 2;
+const MERGES: u32 = 2;
+
+/// The wait before a stage that a port has failed is started again.
+const RESTART_AFTER: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failure> {
+    let settings = args.settings.values(tools.ffmpeg.as_deref())?.settings()?;
+    let json_logs = logging::of_the_service(&settings)?;
+    let profiles = profiles(&settings)?;
+    let front = http::Front::read(&settings)?;
+    let data = DataFolder::open(&settings.data)?;
+    let scratch = data.fresh("scratch")?;
+    let tools = Tools::find(settings.ffmpeg.as_deref(), &scratch).await?;
+    // Asked for before anything is begun, so that a signal that comes meanwhile is not missed.
+    let mut stop = Stop::new()?;
+    let listener = listen(&settings).await?;
+    let metrics = metrics::install()?;
+    background::constants(&tools.version);
+    let worker = WorkerId::new("local").map_err(|error| Failure::failed(error.to_string()))?;
+    let machine = Machine {
+        ports: embedded(&data.path, &worker).await?,
+        tools: Arc::new(tools),
+        sources: Arc::new(Sources::default()),
+        scratch,
+        worker,
+        slots: Slots {
+            ingest: SCANS,
+            chunks: settings.slots,
+            merges: MERGES,
+        },
+        lease: settings.lease,
+    };
+    let (switch, shutdown) = Shutdown::new();
+    let url = front.url(&listener)?;
+    let mut work = start(&machine, &metrics, &shutdown);
+    let api = http::Service {
+        ports: machine.ports.clone(),
+        scratch: data.fresh("incoming")?,
+        profiles,
+        metrics,
+        shutdown: shutdown.clone(),
+    };
+    let mut service = tokio::spawn(http::start_http(listener, front, api, settings.clone()));
+    say_where(&url, json_logs);
+
+    let broken = tokio::select! {
+        () = stop.wait() => None,
+        ended = &mut service => Some(ended),
+    };
+    tracing::info!("ending: what is in hand is given back");
+    switch.send(true).ok();
+    if let Some(ended) = broken {
+        ended.map_err(|error| Failure::failed(format!("the HTTP service broke: {error}")))??;
+        return Err(Failure::failed("the HTTP service ended by itself"));
+    }
+    let end = async {
+        while work.join_next().await.is_some() {}
+        (&mut service).await
+    };
+    tokio::select! {
+        ended = end => match ended {
+            Ok(Err(failure)) => Err(failure),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        },
+        () = tokio::time::sleep(settings.shutdown_grace) => {
+            tracing::warn!("requests still ran when `shutdown_grace` was over: they are cut off");
+            Ok(())
+        }
+        () = stop.wait() => Err(Failure::new(
+            Exit::Failed,
+            "interrupted",
+            "ended at once by a second signal: what was in hand is done again after the next start",
+        )),
+    }
+}
+
+/// Starts the stages and what goes on beside them.
+fn start(
+    machine: &Machine,
+    metrics: &metrics_exporter_prometheus::PrometheusHandle,
+    shutdown: &Shutdown,
+) -> JoinSet<()> {
+    let ports = &machine.ports;
+    let mut work = JoinSet::new();
+    for stage in machine.stages() {
+        let stage = observe::observed(stage, ports);
+        let starts = keep_running(machine, stage, shutdown.clone());
+        work.spawn(starts);
+    }
+    let worker = WorkerRecord {
+        id: machine.worker.clone(),
+        slots: machine.slots.chunks,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ffmpeg: machine.tools.version.clone(),
+        last_heartbeat: 0,
+    };
+    work.spawn(background::heartbeat(
+        ports.clone(),
+        worker,
+        shutdown.clone(),
+    ));
+    work.spawn(background::numbers(
+        ports.clone(),
+        metrics.clone(),
+        shutdown.clone(),
+    ));
+    work
+}
+
+/// Runs a stage, again after a port has failed it: a disk that was full may have room by then.
+fn keep_running(
+    machine: &Machine,
+    stage: Stage,
+    mut shutdown: Shutdown,
+) -> impl Future<Output = ()> + Send + use<> {
+    let machine = machine.clone();
+    async move {
+        let name = observe::name(stage.topic);
+        while !shutdown.is_set() {
+            match machine.run(stage.clone(), shutdown.clone()).await {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(stage = name, code = error.code, %error, "a stage has stopped: it is started again in 5 s");
+                }
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RESTART_AFTER) => {}
+                () = shutdown.wait() => {}
+            }
+        }
+    }
+}
+
+async fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
+    let address = settings.listen;
+    TcpListener::bind(address).await.map_err(|error| {
+        let message =
+            format!("cannot listen on `{address}`: {error}: choose another with --listen");
+        Failure::new(Exit::Failed, "cannot-listen", message)
+    })
+}
+
+/// Standard output is for whoever started the service, standard error for whoever looks at it.
+fn say_where(url: &str, json_logs: bool) {
+    match json_logs {
+        true => tracing::info!("listening on {url}"),
+        false => drop(writeln!(std::io::stderr(), "listening on {url}")),
+    }
+    print_line(url);
+}
+
+/// The profiles of the user's folder, sorted by name.
+fn profiles(settings: &Settings) -> Result<Vec<Profile>, Failure> {
+    let mut profiles: Vec<Profile> = Vec::new();
+    if let Some(folder) = &settings.profiles_dir {
+        for file in toml_files(folder)? {
+            let profile = read_profile(&file)?;
+            let taken = profile::builtin(&profile.name).is_some()
+                || profiles.iter().any(|other| other.name == profile.name);
+            if taken {
+                return Err(Failure::usage(format!(
+                    "`{}`: there is a profile `{}` already: give it another name",
+                    file.display(),
+                    profile.name
+                )));
+            }
+            profiles.push(profile);
+        }
+    }
+    let default = &settings.default_profile;
+    let names = profile::builtins().iter().map(|builtin| builtin.name);
+    let mut names: Vec<&str> = names
+        .chain(profiles.iter().map(|profile| profile.name.as_str()))
+        .collect();
+    if !names.contains(&default.as_str()) {
+        names.sort_unstable();
+        return Err(Failure::usage(format!(
+            "`default_profile`: there is no profile `{default}`: there are {}",
+            names.join(", ")
+        )));
+    }
+    Ok(profiles)
+}
+
+fn toml_files(folder: &Path) -> Result<Vec<std::path::PathBuf>, Failure> {
+    let usage = |failure: Failure| Failure {
+        exit: Exit::Usage,
+        ..failure
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|error| usage(io("list", folder)(error)))? {
+        let path = entry.map_err(io("list", folder))?.path();
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}

@@ -1,0 +1,244 @@
+//! Every setting of the service: the one table that flags, variables, files and the documentation
+//! are made of.
+
+/// One setting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    /// Its name in a file; in capitals behind `REELMILL_` it is the variable.
+    pub(crate) name: &'static str,
+    /// Its flag, without the dashes.
+    pub(crate) flag: &'static str,
+    /// What stands for its value in the help.
+    pub(crate) value: &'static str,
+    /// As one would write it; empty where it is not set.
+    pub(crate) default: &'static str,
+    /// What it does, for the help.
+    pub(crate) about: &'static str,
+    /// Whether its value is shown to nobody.
+    pub(crate) secret: bool,
+}
+
+const fn key(
+    name: &'static str,
+    flag: &'static str,
+    value: &'static str,
+    default: &'static str,
+    about: &'static str,
+) -> Key {
+    Key {
+        name,
+        flag,
+        value,
+        default,
+        about,
+        secret: false,
+    }
+}
+
+/// All of them, in the order in which they are shown.
+pub(crate) const KEYS: &[Key] = &[
+    key(
+        "data",
+        "data",
+        "DIR",
+        "reelmill-data",
+        "The folder of jobs, sources and outputs; made if it is missing",
+    ),
+    key(
+        "listen",
+        "listen",
+        "ADDR",
+        "127.0.0.1:8080",
+        "Where to listen; port 0 takes a free one",
+    ),
+    key(
+        "slots",
+        "slots",
+        "N",
+        "auto",
+        "Encodes at once; auto is one for each core",
+    ),
+    key(
+        "ffmpeg",
+        "ffmpeg",
+        "FILE",
+        "ffmpeg",
+        "The ffmpeg to use, found on the PATH where it is a bare name",
+    ),
+    key(
+        "default_profile",
+        "default-profile",
+        "NAME",
+        reelmill_common::profile::DEFAULT,
+        "The profile of a job that names none",
+    ),
+    key(
+        "profiles_dir",
+        "profiles-dir",
+        "DIR",
+        "",
+        "A folder of profile files to offer beside the built-in ones",
+    ),
+    key(
+        "max_upload",
+        "max-upload",
+        "SIZE",
+        "50 GiB",
+        "The longest source that is taken",
+    ),
+    key(
+        "upload_expiry",
+        "upload-expiry",
+        "TIME",
+        "24h",
+        "How long an upload may stand unfinished",
+    ),
+    key(
+        "retention",
+        "retention",
+        "TIME",
+        "none",
+        "How long a job, its source and its outputs are kept after its end; none is for ever",
+    ),
+    key(
+        "source_cache",
+        "source-cache",
+        "SIZE",
+        "10 GiB",
+        "The most that copies of sources for ffmpeg may take on the disk",
+    ),
+    Key {
+        secret: true,
+        ..key(
+            "api_key",
+            "api-key",
+            "KEY",
+            "",
+            "A key that may do everything; better given by variable or file than by flag",
+        )
+    },
+    key(
+        "api_keys_file",
+        "api-keys-file",
+        "FILE",
+        "",
+        "A file of hashed keys with names and scopes",
+    ),
+    key(
+        "tls_cert",
+        "tls-cert",
+        "FILE",
+        "",
+        "The certificate chain for HTTPS, in PEM",
+    ),
+    key(
+        "tls_key",
+        "tls-key",
+        "FILE",
+        "",
+        "The certificate's private key, in PEM",
+    ),
+    key(
+        "cors_origins",
+        "cors-origins",
+        "LIST",
+        "",
+        "Origins whose pages may call the service, with commas between; * is every one",
+    ),
+    key(
+        "max_connections",
+        "max-connections",
+        "N",
+        "1024",
+        "Connections held at once",
+    ),
+    key(
+        "max_requests",
+        "max-requests",
+        "N",
+        "512",
+        "Requests worked on at once; more are told to come again",
+    ),
+    key(
+        "header_timeout",
+        "header-timeout",
+        "TIME",
+        "10s",
+        "How long a client may take to send a request's head",
+    ),
+    key(
+        "body_stall_timeout",
+        "body-stall-timeout",
+        "TIME",
+        "60s",
+        "How long an upload may bring nothing before it is cut off",
+    ),
+    key(
+        "shutdown_grace",
+        "shutdown-grace",
+        "TIME",
+        "10s",
+        "How long requests may go on after the service was told to end",
+    ),
+    key(
+        "lease",
+        "lease",
+        "TIME",
+        "60s",
+        "How long a task that nobody reports on stays with its worker",
+    ),
+    key(
+        "log",
+        "log",
+        "FILTER",
+        "info",
+        "What is logged, such as debug or info,reelmill_stage=debug",
+    ),
+    key(
+        "log_format",
+        "log-format",
+        "FORMAT",
+        "auto",
+        "text, json, or auto: text on a terminal, else json",
+    ),
+];
+
+/// Variables beside the settings: those of the client, of finding tools, and of reelmill's tests.
+pub(crate) const OTHER_VARIABLES: &[&str] = &[
+    "REELMILL_CONFIG",
+    "REELMILL_SERVER",
+    "REELMILL_FFPROBE",
+    "REELMILL_BLESS",
+    "REELMILL_TEST_SEED",
+    "REELMILL_TESTING_CACHE",
+];
+
+/// The setting of a name.
+pub(crate) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+impl Key {
+    /// Its variable.
+    pub(crate) fn variable(&self) -> String {
+        format!("REELMILL_{}", self.name.to_ascii_uppercase())
+    }
+}
+
+/// What an unknown name probably meant, as a question, else all that there is.
+pub(crate) fn way_out(unknown: &str, known: &[&str]) -> String {
+    // Nothing longer is near to any name, and the distance costs the square of the length.
+    let distance = |candidate: &str| match unknown.len() <= 64 {
+        true => strsim::damerau_levenshtein(unknown, candidate),
+        false => usize::MAX,
+    };
+    let nearest = known
+        .iter()
+        .map(|candidate| (distance(candidate), candidate))
+        .filter(|(distance, candidate)| *distance <= 1.max(candidate.len() / 3))
+        .min();
+    match nearest {
+        Some((_, meant)) => format!("did you mean `{meant}`?"),
+        None => format!("there are {}", known.join(", ")),
+    }
+}
