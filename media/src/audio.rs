@@ -117,7 +117,8 @@ pub async fn encode(
         program: tools.ffmpeg.clone(),
         args: request.args(),
         dir: dir.to_path_buf(),
-        reads: vec![request.input.path().to_path_buf()],
+        reads: request.input.reads(),
+        connects: request.input.connects(),
         limits: Limits {
             wall,
             idle: Duration::from_secs(300),

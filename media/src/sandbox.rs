@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr,
 };
 use nix::sys::resource::{Resource, setrlimit};
 use tokio::process::Command;
@@ -88,7 +88,8 @@ impl Sandbox {
     }
 }
 
-/// Read the system and the named files, write the working folder, reach no network.
+/// Read the system and the named files, write the working folder, connect to the named port and no
+/// other.
 fn rules(invocation: &Invocation) -> Option<RulesetCreated> {
     let read = AccessFs::from_read(LANDLOCK);
     let everything = AccessFs::from_all(LANDLOCK);
@@ -108,6 +109,10 @@ fn rules(invocation: &Invocation) -> Option<RulesetCreated> {
     let mut rules = created;
     for path in readable.chain(libraries).chain(program) {
         rules = allow(rules, &path, read)?;
+    }
+    if let Some(url) = &invocation.connects {
+        let port = NetPort::new(url.port(), AccessNet::ConnectTcp);
+        rules = rules.add_rule(port).ok()?;
     }
     let rules = allow(rules, Path::new("/dev/null"), everything)?;
     allow(rules, &invocation.dir, everything)

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reelmill_common::manifest::{Manifest, SourceInfo};
+use reelmill_common::manifest::Manifest;
 use reelmill_common::{JobId, ObjectKey, TaskKey, key};
-use reelmill_media::{Input, Tools};
+use reelmill_media::Tools;
 use reelmill_source::Sources;
 use reelmill_stage::{
-    Handler, Outcome, Ports, StageError, Work, blocking, create_json, exists, planned, revisions,
+    Handler, Outcome, Ports, StageError, Work, create_json, exists, planned, revisions,
 };
 use serde::Serialize;
 
@@ -78,12 +78,6 @@ impl Worker {
             ),
             detail: String::new(),
         })
-    }
-
-    async fn open(&self, source: &SourceInfo) -> Result<Input, StageError> {
-        let (sources, source) = (Arc::clone(&self.sources), source.clone());
-        let path = blocking(move || sources.open(&source)).await??;
-        Ok(Input::file(path))
     }
 
     /// Puts a file under the attempt's own name, which no other attempt ever writes.
