@@ -81,6 +81,9 @@ pub(crate) struct TranscodeArgs {
     /// The longest window in seconds [default: chosen by the planner]
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) window: Option<u32>,
+    /// How the source is read
+    #[arg(long, value_enum, default_value_t = ViaArg::Path)]
+    pub(crate) via: ViaArg,
     /// Transcode also what looks like a decompression bomb
     #[arg(long)]
     pub(crate) trust: bool,
@@ -101,6 +104,14 @@ pub(crate) enum ProofArg {
     Seams,
     /// Every decoded frame
     EveryFrame,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ViaArg {
+    /// In place, by its path
+    Path,
+    /// From the store, as workers on other machines do: it is copied there first
+    Store,
 }
 
 impl From<ProofArg> for Proof {

@@ -41,6 +41,8 @@ fn help_names_every_command_and_the_exit_codes() {
         "--force",
         "--window",
         "--trust",
+        "--via",
+        "store",
         "--ffmpeg",
         "[default: h264-1080p]",
     ] {

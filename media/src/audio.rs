@@ -116,7 +116,8 @@ pub async fn encode(
         program: tools.ffmpeg.clone(),
         args: request.args(),
         dir: dir.to_path_buf(),
-        reads: vec![request.input.path().to_path_buf()],
+        reads: request.input.reads(),
+        connects: request.input.connects(),
         limits: limits(Duration::from_millis(request.plan.cost_ms)),
     };
     let mut first_pts = None;

@@ -80,7 +80,8 @@ pub async fn decode(
         program: tools.ffmpeg.clone(),
         args: request.args(tools),
         dir: dir.to_path_buf(),
-        reads: vec![request.input.path().to_path_buf()],
+        reads: request.input.reads(),
+        connects: request.input.connects(),
         limits: Limits {
             wall: Duration::from_secs(24 * 3600),
             idle: Duration::from_secs(300),

@@ -259,7 +259,8 @@ pub async fn encode(
         program: tools.ffmpeg.clone(),
         args: request.args(tools),
         dir: dir.to_path_buf(),
-        reads: vec![request.input.path().to_path_buf()],
+        reads: request.input.reads(),
+        connects: request.input.connects(),
         limits,
     };
     let ended = run(invocation, &mut |line| {

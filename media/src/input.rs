@@ -1,7 +1,9 @@
 //! How a source is named to ffmpeg, and what ffmpeg may make of it.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use reelmill_common::{LoopbackUrl, Place};
 
 /// Demuxers that a source may need. What is missing here is missing on purpose: playlists and
 /// scripts (`hls`, `dash`, `concat`, `sdp`), image sequences and devices read other files or the
@@ -15,44 +17,67 @@ const MAX_PIXELS: u32 = 8192 * 8192;
 /// A source that ffmpeg opens in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    path: PathBuf,
+    place: Place,
 }
 
 impl Input {
+    /// A source where it was opened.
+    #[must_use]
+    pub fn at(place: Place) -> Self {
+        Self { place }
+    }
+
     /// A file by its absolute path.
     #[must_use]
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into() }
+        Self::at(Place::File(path.into()))
     }
 
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// The files that ffmpeg must be let read.
+    pub(crate) fn reads(&self) -> Vec<PathBuf> {
+        match &self.place {
+            Place::File(path) => vec![path.clone()],
+            Place::Loopback(_) => Vec::new(),
+        }
+    }
+
+    /// The address that ffmpeg must be let connect to.
+    pub(crate) fn connects(&self) -> Option<LoopbackUrl> {
+        match &self.place {
+            Place::File(_) => None,
+            Place::Loopback(url) => Some(url.clone()),
+        }
     }
 
     /// The arguments that open the source, `-i` and its URL last. The `file:` protocol takes the
     /// rest as it is: no colon, bar, percent or dash in a name means anything.
+    ///
+    /// Over HTTP there is no time-out, since ffmpeg takes a read that failed for the end of the
+    /// source and ends well: the server bounds each wait and remembers what it could not serve.
     pub(crate) fn args(&self) -> Vec<OsString> {
-        let mut url = OsString::from("file:");
-        url.push(&self.path);
-        let mut args = self.guard();
-        args.extend(["-i".into(), url]);
-        args
-    }
-
-    /// The allow-lists and bounds of [`args`](Self::args) without the source itself.
-    pub(crate) fn guard(&self) -> Vec<OsString> {
+        let (protocols, url) = match &self.place {
+            Place::File(path) => {
+                let mut url = OsString::from("file:");
+                url.push(path);
+                ("file", url)
+            }
+            Place::Loopback(url) => ("http,tcp", url.secret().into()),
+        };
         let pixels = MAX_PIXELS.to_string();
-        [
+        let mut args = [
             "-protocol_whitelist",
-            "file",
+            protocols,
             "-format_whitelist",
             DEMUXERS,
             "-max_pixels",
             &pixels,
         ]
         .map(OsString::from)
-        .to_vec()
+        .to_vec();
+        if self.connects().is_some() {
+            args.extend(["-seekable".into(), "1".into()]);
+        }
+        args.extend(["-i".into(), url]);
+        args
     }
 }

@@ -241,6 +241,7 @@ async fn copy(
         args,
         dir: dir.to_path_buf(),
         reads,
+        connects: None,
         limits,
     };
     run(invocation, &mut |_| {}).await

@@ -64,7 +64,8 @@ pub async fn probe(tools: &Tools, input: &Input, dir: &Path) -> Result<Probed, M
         program: tools.ffprobe.clone(),
         args: args(input),
         dir: dir.to_path_buf(),
-        reads: vec![input.path().to_path_buf()],
+        reads: input.reads(),
+        connects: input.connects(),
         limits: LIMITS,
     };
     let (json, _) = capture(invocation, 16 << 20).await?;

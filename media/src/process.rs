@@ -3,8 +3,8 @@
 //! A subprocess is a hostile peer that reads hostile files: it gets its own process group, a
 //! cleared environment, a private working folder, closed standard input, bounded time, memory, CPU
 //! and file sizes, and where the kernel has Landlock ([`confinement`] tells) neither the network nor
-//! any file beyond those it was started for. It is killed with its group when the future that waits for it is dropped and
-//! when this process dies. Both of its output streams are always drained.
+//! any file beyond what it was started for. It is killed with its group when the future that waits
+//! for it is dropped and when this process dies. Both of its output streams are always drained.
 
 use std::ffi::OsString;
 use std::os::unix::process::ExitStatusExt;
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use reelmill_common::LoopbackUrl;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::oneshot;
@@ -55,6 +56,8 @@ pub struct Invocation {
     pub dir: PathBuf,
     /// Files and folders beyond the system's own that it may read.
     pub reads: Vec<PathBuf>,
+    /// The only address that it may connect to; left out of its words.
+    pub connects: Option<LoopbackUrl>,
     /// Its bounds.
     pub limits: Limits,
 }
@@ -85,11 +88,11 @@ pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended,
     let action = invocation.action;
     let limits = invocation.limits;
     let program = invocation.program.clone();
+    let mut tail = Tail::new(invocation.connects.clone());
     let mut running = start(invocation).await?;
     let group = running.group;
 
     let mut lines = Lines::new(running.stdout.take());
-    let mut tail = Tail::default();
     let mut stderr = running.stderr.take();
     let mut stderr_buffer = vec![0; 8192];
     let mut clocks = Clocks::new(limits.wall, limits.idle, Instant::now());

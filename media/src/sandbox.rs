@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
-    RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, PathBeneath, PathFd,
+    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
 };
 use nix::sys::resource::{Resource, setrlimit};
 use tokio::process::Command;
@@ -136,7 +136,8 @@ impl Sandbox {
     }
 }
 
-/// Read the system and the named files, write the working folder, reach no network.
+/// Read the system and the named files, write the working folder, connect to the named port and no
+/// other.
 fn rules(invocation: &Invocation) -> Result<RulesetCreated, RulesetError> {
     let read = AccessFs::from_read(LANDLOCK);
     let everything = AccessFs::from_all(LANDLOCK);
@@ -156,6 +157,10 @@ fn rules(invocation: &Invocation) -> Result<RulesetCreated, RulesetError> {
         .chain(program(&invocation.program))
     {
         rules = allow(rules, &path, read)?;
+    }
+    if let Some(url) = &invocation.connects {
+        let port = NetPort::new(url.port(), AccessNet::ConnectTcp);
+        rules = rules.add_rule(port)?;
     }
     let rules = allow(rules, Path::new("/dev/null"), everything)?;
     allow(rules, &invocation.dir, everything)

@@ -69,7 +69,8 @@ pub async fn scan(
         program: tools.ffprobe.clone(),
         args: args(input),
         dir: dir.to_path_buf(),
-        reads: vec![input.path().to_path_buf()],
+        reads: input.reads(),
+        connects: input.connects(),
         limits: LIMITS,
     };
     run(invocation, &mut |line| {

@@ -1,5 +1,7 @@
 //! The last of a process's words, however many there were.
 
+use reelmill_common::LoopbackUrl;
+
 /// Bytes of standard error that are kept.
 const KEEP: usize = 4096;
 
@@ -10,9 +12,18 @@ pub(crate) struct Tail {
     kept: Vec<u8>,
     line: Vec<u8>,
     complaints: u64,
+    /// What the words must not tell.
+    secret: Option<LoopbackUrl>,
 }
 
 impl Tail {
+    pub(crate) fn new(secret: Option<LoopbackUrl>) -> Self {
+        Self {
+            secret,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         for &byte in bytes {
             if byte == b'\n' || byte == b'\r' {
@@ -55,7 +66,11 @@ impl Tail {
         let start = self.kept.len().saturating_sub(KEEP);
         let text = String::from_utf8_lossy(self.kept.get(start..).unwrap_or_default());
         let lines: Vec<_> = text.lines().map(without_address).collect();
-        lines.join("\n")
+        let text = lines.join("\n");
+        match &self.secret {
+            Some(secret) => secret.hide(&text),
+            None => text,
+        }
     }
 }
 
@@ -89,6 +104,14 @@ mod tests {
         assert_eq!(tail.complaints(), 10_000);
         let text = tail.text();
         assert!(text.len() <= KEEP && text.ends_with("[h264] [error] bad 9999\n[warning] last"));
+    }
+
+    #[test]
+    fn the_address_of_a_source_is_not_told() {
+        let url = LoopbackUrl::new(4040, "/s3cret/film.mp4", "film.mp4");
+        let mut tail = Tail::new(Some(url.clone()));
+        tail.push(format!("{}: Invalid data found\n", url.secret()).as_bytes());
+        assert_eq!(tail.text(), "film.mp4: Invalid data found");
     }
 
     #[test]

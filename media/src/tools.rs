@@ -162,6 +162,7 @@ fn ask(program: &Path, scratch: &Path, args: &[&str]) -> Invocation {
         args: args.iter().map(OsString::from).collect(),
         dir: scratch.to_path_buf(),
         reads: Vec::new(),
+        connects: None,
         limits: ASK,
     }
 }

@@ -13,7 +13,7 @@ use reelmill_common::media_info::AudioStream;
 use reelmill_common::profile::{
     AudioCodec, AudioSettings, PixelFormat, Rate, VideoCodec, VideoSettings,
 };
-use reelmill_common::{Timebase, Window};
+use reelmill_common::{LoopbackUrl, Place, Timebase, Window};
 use reelmill_media::audio::AudioRequest;
 use reelmill_media::decode::DecodeRequest;
 use reelmill_media::encode::EncodeRequest;
@@ -46,6 +46,13 @@ fn current() -> Tools {
 
 fn source() -> Input {
     Input::file("/films/a: 'strange' |%d name.mp4")
+}
+
+/// The same source as it is read from the store.
+fn served() -> Input {
+    let name = "a: 'strange' |%d name.mp4";
+    let path = "/2f1c/a%3A%20%27strange%27%20%7C%25d%20name.mp4";
+    Input::at(Place::Loopback(LoopbackUrl::new(40_404, path, name)))
 }
 
 fn rendition(name: &str, size: (u32, u32), codec: VideoCodec, rate: Rate) -> RenditionPlan {
@@ -115,6 +122,18 @@ fn a_window_of_a_ladder() {
         "encode-window-current",
         &encode(&input, &ladder).args(&current()),
     );
+}
+
+#[test]
+fn a_window_of_a_source_in_the_store() {
+    let input = served();
+    let ladder = [rendition(
+        "1080p",
+        (1920, 1080),
+        VideoCodec::H264,
+        Rate::Crf(21),
+    )];
+    assert_golden("encode-served", &encode(&input, &ladder).args(&old()));
 }
 
 #[test]
@@ -244,6 +263,8 @@ fn looking_at_a_source() {
     let input = source();
     assert_golden("probe", &probe::args(&input));
     assert_golden("scan", &scan::args(&input));
+    assert_golden("probe-served", &probe::args(&served()));
+    assert_golden("scan-served", &scan::args(&served()));
     let decode = DecodeRequest {
         input: &input,
         stream: Some(0),

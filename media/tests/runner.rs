@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use reelmill_common::LoopbackUrl;
 use reelmill_media::MediaError;
 use reelmill_media::process::{Confinement, Invocation, Limits, capture, confinement, run};
 
@@ -21,6 +22,7 @@ fn shell(dir: &Path, script: &str) -> Invocation {
         args: vec!["-c".into(), script.into()],
         dir: dir.to_path_buf(),
         reads: Vec::new(),
+        connects: None,
         limits: LIMITS,
     }
 }
@@ -205,6 +207,20 @@ async fn only_the_own_folder_and_what_was_named_can_be_reached() {
     assert!(
         listener.accept().is_err(),
         "a sandboxed process reached the network"
+    );
+
+    let named = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let allowed = named.local_addr().unwrap().port();
+    let with_one_port = |port: u16| Invocation {
+        program: PathBuf::from("/bin/bash"),
+        connects: Some(LoopbackUrl::new(allowed, "/", "a source")),
+        ..shell(dir.path(), &format!("exec 3<>/dev/tcp/127.0.0.1/{port}"))
+    };
+    run(with_one_port(allowed), &mut |_| {}).await.unwrap();
+    assert!(run(with_one_port(port), &mut |_| {}).await.is_err());
+    assert!(
+        listener.accept().is_err(),
+        "a sandboxed process reached another port than its own"
     );
 }
 

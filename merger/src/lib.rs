@@ -12,7 +12,7 @@ use reelmill_common::marker::{AudioMarker, ChunkMarker};
 use reelmill_media::Tools;
 use reelmill_source::Sources;
 use reelmill_stage::{
-    Handler, Outcome, Ports, StageError, Work, blocking, create_json, exists, load_json, planned,
+    Handler, Outcome, Ports, StageError, Work, create_json, exists, load_json, planned,
     publish_missing, revisions,
 };
 
@@ -56,7 +56,7 @@ impl Handler for Merger {
             }
             self.tools.are_of(&manifest.ffmpeg)?;
             self.ports.ledger.set_phase(job, Phase::Merging).await?;
-            self.same_source(&manifest).await?;
+            self.sources.confirm(&manifest.source).await?;
             self.finish(&manifest, &revisions, &parts).await?;
         }
         self.ports
@@ -125,12 +125,6 @@ impl Merger {
         }
         revisions.push(revision);
         publish_missing(&self.ports, manifest, &revisions).await?;
-        Ok(())
-    }
-
-    async fn same_source(&self, manifest: &Manifest) -> Result<(), StageError> {
-        let (sources, source) = (Arc::clone(&self.sources), manifest.source.clone());
-        blocking(move || sources.open(&source)).await??;
         Ok(())
     }
 }

@@ -1,200 +1,221 @@
 //! Opens a source in place, and makes sure that it is still the one that was planned for.
+//!
+//! A file is opened by its path. A source in the store is opened by an address on loopback, behind
+//! which this process serves its bytes from a cache on disk, as ffmpeg asks for them.
 
-use std::collections::HashMap;
-use std::fs::{File, Metadata};
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use reelmill_common::Place;
 use reelmill_common::manifest::{Location, SourceInfo};
-use reelmill_common::{Retryable, Sha256};
+use reelmill_store::Store;
+use tokio::sync::OnceCell;
 
-/// A source that cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// There is nothing at this path.
-    #[error("`{}` does not exist: check the path", .0.display())]
-    Missing(PathBuf),
-    /// It is a folder, a pipe or a device.
-    #[error("`{}` is {what}: a regular file is needed, since a source is read from many places at once", path.display())]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-        /// What it is, with its article.
-        what: &'static str,
-    },
-    /// It has no bytes.
-    #[error("`{}` is empty: there is nothing to transcode", .0.display())]
-    Empty(PathBuf),
-    /// This user may not read it.
-    #[error("`{}` cannot be read by this user: change its permissions or run as its owner", .0.display())]
-    Forbidden(PathBuf),
-    /// It is not what the job began with.
-    #[error("`{}` has changed since the job began: put the old file back, or begin anew with --force", .0.display())]
-    Changed(PathBuf),
-    /// Its name is not text.
-    #[error("`{}` has a name that is not UTF-8: rename it", .0.display())]
-    Name(PathBuf),
-    /// Reading failed.
-    #[error("cannot read `{}`", path.display())]
-    Io {
-        /// The path.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
+mod cache;
+mod error;
+mod file;
+mod range;
+mod reader;
+mod server;
+mod stored;
+
+pub use error::SourceError;
+pub use file::regular_file;
+pub use stored::store_file;
+
+use cache::Cache;
+use file::{Files, Known};
+use server::{Registration, Server};
+use stored::Stored;
+
+/// The bound of the cache unless another is set: four gibibytes.
+pub const CACHE_BYTES: u64 = 4 << 30;
+
+/// Where parts of stored sources are kept, and how many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceSettings {
+    /// A folder for this process alone; it need not exist. It is best on the disk of a store that
+    /// is a directory: then what is in it takes no room of its own.
+    pub cache: PathBuf,
+    /// Bytes that the cache may hold. What is being read at the moment may exceed it.
+    pub cache_bytes: u64,
 }
 
-impl Retryable for SourceError {
-    fn is_retryable(&self) -> bool {
-        matches!(self, Self::Io { .. })
-    }
-
-    fn code(&self) -> &'static str {
-        match self {
-            Self::Missing(_) => "source-missing",
-            Self::NotAFile { .. } => "source-not-a-file",
-            Self::Empty(_) => "source-empty",
-            Self::Forbidden(_) => "source-forbidden",
-            Self::Changed(_) => "source-changed",
-            Self::Name(_) => "source-name",
-            Self::Io { .. } => "source-unreadable",
-        }
-    }
-}
-
-/// What tells one state of a file from another without reading it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Stamp {
-    path: PathBuf,
-    size: u64,
-    modified: Option<SystemTime>,
-}
-
-/// Opens sources, and remembers the digests of those it has read so that each is read for its
-/// digest once while it does not change.
+/// Opens sources. The stages of a process share one, and with it what is known of files and what
+/// was fetched of stored sources.
 #[derive(Debug, Default)]
 pub struct Sources {
-    digests: Mutex<HashMap<Stamp, Sha256>>,
+    files: Arc<Files>,
+    stored: Option<StoredSources>,
+}
+
+/// What is needed for sources in the store; the server starts with the first of them.
+#[derive(Debug)]
+struct StoredSources {
+    store: Arc<dyn Store>,
+    settings: SourceSettings,
+    server: OnceCell<Server>,
 }
 
 impl Sources {
-    /// Describes a local file: name, size and digest. Reads it whole; blocking.
-    ///
-    /// # Errors
-    /// [`SourceError`] when it is not a readable regular file with bytes in it.
-    pub fn describe(&self, path: &Path) -> Result<SourceInfo, SourceError> {
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let (path, meta) = regular_file(path)?;
-        let stamp = stamp(&path, &meta);
-        let known = self
-            .digests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&stamp)
-            .copied();
-        let sha256 = match known {
-            Some(sha256) => sha256,
-            None => self.digest(stamp)?,
-        };
-        Ok(SourceInfo {
-            name,
-            size: meta.len(),
-            sha256,
-            location: Location::Path(path),
-        })
+    /// Opens files, and what lies in `store`. [`Sources::default`] opens files only.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, settings: SourceSettings) -> Self {
+        Self::default().with_store(store, settings)
     }
 
-    /// The path of a source after making sure that it is the one described. Blocking; cheap while
-    /// size and modification time are those of a file that was read before.
+    /// The same with a store, and with all that is known of files already.
+    #[must_use]
+    pub fn with_store(self, store: Arc<dyn Store>, settings: SourceSettings) -> Self {
+        let stored = StoredSources {
+            store,
+            settings,
+            server: OnceCell::new(),
+        };
+        Self {
+            stored: Some(stored),
+            ..self
+        }
+    }
+
+    /// Describes a source: size and digest, under the name by which it was asked for. A file is
+    /// read whole, unless it was before and has not changed; a stored source tells its digest.
+    ///
+    /// # Errors
+    /// [`SourceError`] when it is not a readable regular file with bytes in it, or not a whole
+    /// source in the store.
+    pub async fn describe(
+        &self,
+        name: &str,
+        location: &Location,
+    ) -> Result<SourceInfo, SourceError> {
+        let name = name.to_owned();
+        match location {
+            Location::Path(path) => {
+                let known = self.look(path.clone()).await?;
+                Ok(SourceInfo {
+                    name,
+                    size: known.size,
+                    sha256: known.sha256,
+                    location: Location::Path(known.path),
+                })
+            }
+            Location::Stored { job } => {
+                let stored = Stored::load(self.stored(&name)?.store.as_ref(), job).await?;
+                Ok(SourceInfo {
+                    name,
+                    size: stored.list.size,
+                    sha256: stored.list.sha256,
+                    location: location.clone(),
+                })
+            }
+        }
+    }
+
+    /// Makes sure that a source is the one described. Cheap for a file while size and modification
+    /// time are those of one that was read before.
     ///
     /// # Errors
     /// [`SourceError::Changed`] when it is another; the others as for [`describe`](Self::describe).
-    pub fn open(&self, source: &SourceInfo) -> Result<PathBuf, SourceError> {
-        let Location::Path(path) = &source.location else {
-            return Err(SourceError::Missing(PathBuf::from(&source.name)));
-        };
-        let now = self.describe(path)?;
+    pub async fn confirm(&self, source: &SourceInfo) -> Result<(), SourceError> {
+        let now = self.describe(&source.name, &source.location).await?;
         if (now.size, now.sha256) == (source.size, source.sha256) {
-            Ok(path.clone())
-        } else {
-            Err(SourceError::Changed(path.clone()))
+            return Ok(());
+        }
+        Err(SourceError::Changed(match &source.location {
+            Location::Path(path) => path.clone(),
+            Location::Stored { .. } => PathBuf::from(&source.name),
+        }))
+    }
+
+    /// Opens a source after making sure that it is the one described.
+    ///
+    /// # Errors
+    /// As [`confirm`](Self::confirm) and [`open_undescribed`](Self::open_undescribed).
+    pub async fn open(&self, source: &SourceInfo) -> Result<Opened, SourceError> {
+        self.confirm(source).await?;
+        self.open_undescribed(&source.location).await
+    }
+
+    /// Opens what lies there without knowing what it should be, so that a first look need not wait
+    /// for the digest.
+    ///
+    /// # Errors
+    /// What lies in the store is not a whole source, or this machine lacks a disk or a loopback. A
+    /// path is not looked at.
+    pub async fn open_undescribed(&self, location: &Location) -> Result<Opened, SourceError> {
+        match location {
+            Location::Path(path) => Ok(Opened {
+                place: Place::File(path.clone()),
+                served: None,
+            }),
+            Location::Stored { job } => {
+                let ours = self.stored(job.as_str())?;
+                let stored = Stored::load(ours.store.as_ref(), job).await?;
+                let server = ours.server.get_or_try_init(|| ours.start()).await?;
+                let (url, registration) = server.register(stored);
+                Ok(Opened {
+                    place: Place::Loopback(url),
+                    served: Some(registration),
+                })
+            }
         }
     }
 
-    fn digest(&self, stamp: Stamp) -> Result<Sha256, SourceError> {
-        let failed = |source| SourceError::Io {
-            path: stamp.path.clone(),
-            source,
+    async fn look(&self, path: PathBuf) -> Result<Known, SourceError> {
+        let (files, asked) = (Arc::clone(&self.files), path.clone());
+        let looked = tokio::task::spawn_blocking(move || files.look(&asked)).await;
+        looked.map_err(|lost| SourceError::Io {
+            path,
+            source: std::io::Error::other(lost),
+        })?
+    }
+
+    fn stored(&self, name: &str) -> Result<&StoredSources, SourceError> {
+        self.stored
+            .as_ref()
+            .ok_or_else(|| SourceError::NoStore(name.to_owned()))
+    }
+}
+
+impl StoredSources {
+    async fn start(&self) -> Result<Server, SourceError> {
+        let SourceSettings { cache, cache_bytes } = self.settings.clone();
+        let (store, folder) = (Arc::clone(&self.store), cache.clone());
+        let opened =
+            tokio::task::spawn_blocking(move || Cache::open(store, &folder, cache_bytes)).await;
+        let lost = |lost| SourceError::Cache {
+            path: cache,
+            source: std::io::Error::other(lost),
         };
-        let mut file = File::open(&stamp.path).map_err(failed)?;
-        let (sha256, _) = Sha256::of_reader(&mut file).map_err(failed)?;
-        // A file that changed while it was read has no digest.
-        if self::stamp(&stamp.path, &file.metadata().map_err(failed)?) != stamp {
-            return Err(SourceError::Changed(stamp.path));
+        Server::start(opened.map_err(lost)??).await
+    }
+}
+
+/// A source that is open for one purpose. When this is dropped an address on loopback stops
+/// working.
+#[derive(Debug)]
+pub struct Opened {
+    place: Place,
+    served: Option<Registration>,
+}
+
+impl Opened {
+    /// Where programs of this machine read it.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        self.place.clone()
+    }
+
+    /// Whether everybody who read it here was given its bytes. To be asked after each program, also
+    /// one that ended well: ffmpeg takes a read that failed for the end of the source.
+    ///
+    /// # Errors
+    /// The first reason for which a read failed.
+    pub fn check(&self) -> Result<(), SourceError> {
+        match self.served.as_ref().and_then(Registration::failure) {
+            Some(error) => Err(SourceError::Shared(error)),
+            None => Ok(()),
         }
-        self.digests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(stamp, sha256);
-        Ok(sha256)
-    }
-}
-
-fn stamp(path: &Path, meta: &Metadata) -> Stamp {
-    Stamp {
-        path: path.to_path_buf(),
-        size: meta.len(),
-        modified: meta.modified().ok(),
-    }
-}
-
-/// The absolute path of a regular file that is not empty and may be read, and what is known of it.
-///
-/// # Errors
-/// [`SourceError`] for everything else; a pipe is not waited for.
-pub fn regular_file(path: &Path) -> Result<(PathBuf, Metadata), SourceError> {
-    let failed = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::NotFound => SourceError::Missing(path.to_path_buf()),
-        std::io::ErrorKind::PermissionDenied => SourceError::Forbidden(path.to_path_buf()),
-        _ => SourceError::Io {
-            path: path.to_path_buf(),
-            source,
-        },
-    };
-    let meta = std::fs::metadata(path).map_err(failed)?;
-    if let Some(what) = irregular(&meta) {
-        return Err(SourceError::NotAFile {
-            path: path.to_path_buf(),
-            what,
-        });
-    }
-    if meta.len() == 0 {
-        return Err(SourceError::Empty(path.to_path_buf()));
-    }
-    File::open(path).map_err(failed)?;
-    let absolute = std::fs::canonicalize(path).map_err(failed)?;
-    if absolute.to_str().is_none() {
-        return Err(SourceError::Name(absolute));
-    }
-    Ok((absolute, meta))
-}
-
-fn irregular(meta: &Metadata) -> Option<&'static str> {
-    use std::os::unix::fs::FileTypeExt as _;
-    let kind = meta.file_type();
-    if kind.is_file() {
-        None
-    } else if kind.is_dir() {
-        Some("a folder")
-    } else if kind.is_fifo() {
-        Some("a pipe")
-    } else {
-        Some("a device or socket")
     }
 }

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reelmill_common::job::Phase;
-use reelmill_common::manifest::{Location, Manifest, SourceInfo};
+use reelmill_common::manifest::{Manifest, SourceInfo};
 use reelmill_common::request::JobRequest;
 use reelmill_common::{JobId, Retryable as _, key};
 use reelmill_ledger::NewJob;
 use reelmill_media::{Input, MediaError, Tools, probe, scan};
 use reelmill_source::Sources;
 use reelmill_stage::{
-    Handler, Outcome, Ports, StageError, Work, blocking, create_json, load_json, manifest, planned,
+    Handler, Outcome, Ports, StageError, Work, create_json, load_json, manifest, planned,
     publish_missing, revisions, scratch_folder,
 };
 
@@ -84,22 +84,15 @@ impl Splitter {
 
     /// Probes and scans the source.
     async fn look(&self, job: &JobId, request: &JobRequest) -> Result<Manifest, StageError> {
-        let Location::Path(path) = &request.location else {
-            return Err(StageError::permanent(
-                "source-stored",
-                "not read from the store yet",
-            ));
-        };
+        let opened = self.sources.open_undescribed(&request.location).await?;
         let dir = scratch_folder(&self.scratch, "scan")?;
-        let input = Input::file(path);
+        let input = Input::at(opened.place());
         let probing = probe::probe(&self.tools, &input, dir.path());
-        let (source, probed, encoders) =
-            tokio::join!(self.describe(path), probing, self.tools.encoders());
         // By the name that was asked for, whatever a link leads to.
-        let source = SourceInfo {
-            name: request.name.clone(),
-            ..source?
-        };
+        let describing = self.sources.describe(&request.name, &request.location);
+        let (source, probed, encoders) = tokio::join!(describing, probing, self.tools.encoders());
+        let source = source?;
+        opened.check()?;
         let probed = probed.map_err(|error| not_media(&source, &error))?;
         admit::encoders(&request.profile, &encoders?)?;
         admit::streams(&source, &probed)?;
@@ -112,11 +105,12 @@ impl Splitter {
         if let Some(stream) = &info.video {
             let mut scanner =
                 Scanner::new(stream.timebase, request.profile.fragment_ms, &info.format);
-            scan::scan(&self.tools, &input, dir.path(), &mut |packet| {
+            let scanned = scan::scan(&self.tools, &input, dir.path(), &mut |packet| {
                 scanner.add(packet);
             })
-            .await
-            .map_err(|error| not_media(&source, &error))?;
+            .await;
+            opened.check()?;
+            scanned.map_err(|error| not_media(&source, &error))?;
             summary = scanner.finish();
             admit::picture(&source, stream, summary.as_ref(), request.trusted)?;
         }
@@ -137,11 +131,6 @@ impl Splitter {
             summary,
             left_out,
         }))
-    }
-
-    async fn describe(&self, path: &std::path::Path) -> Result<SourceInfo, StageError> {
-        let (sources, path) = (Arc::clone(&self.sources), path.to_path_buf());
-        Ok(blocking(move || sources.describe(&path)).await??)
     }
 }
 

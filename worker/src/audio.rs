@@ -3,6 +3,7 @@
 use reelmill_common::Sha256;
 use reelmill_common::manifest::Manifest;
 use reelmill_common::marker::{AudioMarker, StoredFile, VERSION};
+use reelmill_media::Input;
 use reelmill_media::audio::{AudioRequest, TRACK_FILE, encode};
 use reelmill_media::mp4::inspect;
 use reelmill_stage::{StageError, Work, blocking, scratch_folder};
@@ -20,14 +21,17 @@ impl Worker {
             let message = format!("the plan has no audio track {track}");
             return Err(StageError::permanent("plan-broken", message));
         };
-        let input = self.open(&manifest.source).await?;
+        let source = self.sources.open(&manifest.source).await?;
+        let input = Input::at(source.place());
         let dir = scratch_folder(&self.scratch, &work.task.key.to_string())?;
         let request = AudioRequest {
             input: &input,
             plan,
             copy_timestamps: manifest.copy_timestamps,
         };
-        let encoded = encode(&self.tools, &request, dir.path()).await?;
+        let encoded = encode(&self.tools, &request, dir.path()).await;
+        source.check()?;
+        let encoded = encoded?;
         let mut marker = AudioMarker {
             version: VERSION,
             task: work.task.key,

@@ -9,6 +9,7 @@ use reelmill_common::digest::Hasher;
 use reelmill_common::manifest::{Manifest, PlacedChunk, Proof, SeamRange, VideoPlan};
 use reelmill_common::marker::{ChunkMarker, SeamFrame, StoredRendition, VERSION};
 use reelmill_common::time::Grid;
+use reelmill_media::Input;
 use reelmill_media::encode::{EncodeRequest, Encoded, encode, limits};
 use reelmill_media::mp4::Fragmented;
 use reelmill_stage::{StageError, Work, blocking, scratch_folder};
@@ -52,7 +53,8 @@ impl Worker {
                 "the plan has chunks but no picture",
             ));
         };
-        let input = self.open(&manifest.source).await?;
+        let source = self.sources.open(&manifest.source).await?;
+        let input = Input::at(source.place());
         let dir = scratch_folder(&self.scratch, &work.task.key.to_string())?;
         let chunk = &placed.chunk;
         let every_frame = manifest.proof == Proof::EveryFrame;
@@ -83,7 +85,9 @@ impl Worker {
         let encoded = encode(&self.tools, &request, dir.path(), bounds, &mut |frames| {
             work.report_frames(frames);
         })
-        .await?;
+        .await;
+        source.check()?;
+        let encoded = encoded?;
         if let Some(first) = video.renditions.first().filter(|_| encoded.pts.is_empty()) {
             self.check_list(&dir.path().join(format!("{}.mp4", first.name)))?;
         }

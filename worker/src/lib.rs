@@ -5,14 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use reelmill_common::manifest::SourceInfo;
 use reelmill_common::marker::DoneMarker;
 use reelmill_common::{JobId, ObjectKey, TaskKey, key};
-use reelmill_media::{Input, Tools};
+use reelmill_media::Tools;
 use reelmill_source::Sources;
 use reelmill_stage::{
-    Handler, Outcome, Ports, StageError, Work, blocking, create_json, exists, load_json, planned,
-    revisions,
+    Handler, Outcome, Ports, StageError, Work, create_json, exists, load_json, planned, revisions,
 };
 use reelmill_store::Store;
 use serde::Serialize;
@@ -67,12 +65,6 @@ impl Handler for Worker {
 }
 
 impl Worker {
-    async fn open(&self, source: &SourceInfo) -> Result<Input, StageError> {
-        let (sources, source) = (Arc::clone(&self.sources), source.clone());
-        let path = blocking(move || sources.open(&source)).await??;
-        Ok(Input::file(path))
-    }
-
     /// Puts a file under the attempt's own name, which no other attempt ever writes.
     async fn keep(&self, work: &Work, file: &std::path::Path) -> Result<ObjectKey, StageError> {
         let name = file.file_name().unwrap_or_default().to_string_lossy();

@@ -1,8 +1,11 @@
 //! Puts a job into the ports, new or once more.
 
-use reelmill_common::manifest::Manifest;
+use std::path::Path;
+
+use reelmill_common::manifest::{Location, Manifest, SourceInfo};
 use reelmill_common::request::JobRequest;
 use reelmill_common::{JobId, TaskKey, key};
+use reelmill_source::{SourceError, store_file};
 use reelmill_stage::{Ports, publish_missing, rebuild, revisions, submit};
 
 use crate::failure::Failure;
@@ -13,6 +16,26 @@ pub(crate) struct Resumed {
     pub(crate) tasks: usize,
     pub(crate) total: usize,
     pub(crate) chunks: usize,
+}
+
+/// Copies a local source into the store, from where the stages will read it.
+pub(crate) async fn store(
+    ports: &Ports,
+    job: &JobId,
+    source: SourceInfo,
+    scratch: &Path,
+) -> Result<SourceInfo, Failure> {
+    let Location::Path(path) = &source.location else {
+        return Ok(source);
+    };
+    let stored = store_file(ports.store.as_ref(), job, &source.name, path, scratch)
+        .await
+        .map_err(|error| Failure::of(&error))?;
+    if stored.sha256 != source.sha256 {
+        return Err(Failure::of(&SourceError::Changed(path.clone())));
+    }
+    let location = Location::Stored { job: job.clone() };
+    Ok(SourceInfo { location, ..source })
 }
 
 /// Submits a job, also once more after a run that failed before it had a plan.

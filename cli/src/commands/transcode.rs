@@ -5,18 +5,18 @@ use std::time::{Duration, Instant};
 
 use reelmill_common::certificate::Certificate;
 use reelmill_common::job::JobStatus;
-use reelmill_common::manifest::{Manifest, SourceInfo};
+use reelmill_common::manifest::{Location, Manifest, SourceInfo};
 use reelmill_common::profile::Profile;
 use reelmill_common::request::{JobOptions, JobRequest, VERSION};
 use reelmill_common::{JobId, WorkerId};
 use reelmill_ledger::JobRecord;
 use reelmill_media::Tools;
-use reelmill_source::{Sources, regular_file};
+use reelmill_source::{CACHE_BYTES, SourceSettings, Sources, regular_file};
 use reelmill_stage::{Ports, Shutdown, load_json, manifest};
 use tokio::sync::Mutex;
 
 use super::{deliver, load_profile, submit};
-use crate::args::{ToolArgs, TranscodeArgs};
+use crate::args::{ToolArgs, TranscodeArgs, ViaArg};
 use crate::failure::{Exit, Failure};
 use crate::folder::OutputFolder;
 use crate::progress::Progress;
@@ -91,12 +91,15 @@ impl Run<'_> {
             self.folder.discard_work()?;
         }
         let scratch = self.folder.fresh_scratch()?;
-        let sources = Arc::new(Sources::default());
+        let sources = Sources::default();
+        let input = Location::Path(self.args.input.clone());
+        let name = self.args.input.file_name().unwrap_or_default();
+        let name = name.to_string_lossy();
         let (source, tools) = tokio::join!(
-            describe(Arc::clone(&sources), self.args.input.clone()),
+            sources.describe(&name, &input),
             Tools::find(self.tools.ffmpeg.as_deref(), &scratch)
         );
-        let source = source?;
+        let source = source.map_err(|error| Failure::of(&error))?;
         if let Some(report) = self.already_done(&source)? {
             progress.say("already done: the folder holds these outputs");
             return Ok(report);
@@ -116,6 +119,10 @@ impl Run<'_> {
                 resumed.chunks
             }
             None => {
+                let source = match self.args.via {
+                    ViaArg::Path => source,
+                    ViaArg::Store => submit::store(&ports, &job, source, &scratch).await?,
+                };
                 submit::new(&ports, &job, &self.request(&source)).await?;
                 0
             }
@@ -125,6 +132,11 @@ impl Run<'_> {
             chunks: self.slots(),
             merges: 1,
         };
+        let settings = SourceSettings {
+            cache: scratch.join("sources"),
+            cache_bytes: CACHE_BYTES,
+        };
+        let sources = Arc::new(sources.with_store(Arc::clone(&ports.store), settings));
         let machine = Machine {
             ports,
             tools,
@@ -374,13 +386,6 @@ fn interrupted() -> Failure {
         "interrupted",
         "interrupted: the same command goes on from here",
     )
-}
-
-async fn describe(sources: Arc<Sources>, path: std::path::PathBuf) -> Result<SourceInfo, Failure> {
-    let described = tokio::task::spawn_blocking(move || sources.describe(&path)).await;
-    described
-        .map_err(|error| Failure::failed(error.to_string()))?
-        .map_err(|error| Failure::of(&error))
 }
 
 /// Seconds of video in a plan.

@@ -41,6 +41,9 @@ struct Args {
     /// More arguments for `reelmill transcode`, separated by spaces
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     extra_args: String,
+    /// How reelmill reads the files: `path` or `store`
+    #[arg(long, default_value = "path")]
+    via: String,
     /// Where the corpus is
     #[arg(long, env = "CORPUS_DIR")]
     corpus_dir: Option<PathBuf>,
@@ -69,9 +72,9 @@ fn compare_all() -> Result<ExitCode> {
         reelmill: args.reelmill,
         ffmpeg: Ffmpeg::new(&args.ffmpeg)?,
         keep: args.keep.map(std::path::absolute).transpose()?,
-        extra: args
-            .extra_args
-            .split_whitespace()
+        extra: ["--via", &args.via]
+            .into_iter()
+            .chain(args.extra_args.split_whitespace())
             .map(str::to_owned)
             .collect(),
     };
