@@ -15,7 +15,7 @@ use reelmill_common::upload::{SEGMENT_BYTES, StoredSource, Upload};
 use reelmill_common::{JobId, key};
 use reelmill_ledger::SqliteLedger;
 use reelmill_queue::SqliteQueue;
-use reelmill_stage::{Ports, load_json};
+use reelmill_stage::{Ports, Shutdown, load_json};
 use reelmill_store::{DirectoryStore, Store};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -28,6 +28,8 @@ pub(crate) struct Service {
     pub(crate) addr: SocketAddr,
     pub(crate) folder: Arc<TempDir>,
     pub(crate) ports: Ports,
+    /// Its end would end event streams.
+    _open: tokio::sync::watch::Sender<bool>,
     runtime: Option<Runtime>,
 }
 
@@ -74,23 +76,22 @@ impl Service {
                 ledger: Arc::new(SqliteLedger::open(folder.path().join("ledger.db")).unwrap()),
                 store: wrap(Arc::new(store)),
             };
-            let api = Arc::new(Api {
-                ports: ports.clone(),
-                settings,
-            });
+            let (open, closing) = Shutdown::new();
+            let api = Arc::new(Api::new(ports.clone(), settings, closing));
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let addr = listener.local_addr().unwrap();
             let router = reelmill_api::router(api);
             tokio::spawn(async move { axum::serve(listener, router).await });
-            (addr, ports)
+            (addr, ports, open)
         };
         // A thread of its own, since the test is in a runtime already.
-        let (addr, ports) =
+        let (addr, ports, open) =
             std::thread::scope(|scope| scope.spawn(|| runtime.block_on(begin)).join().unwrap());
         Self {
             addr,
             folder,
             ports,
+            _open: open,
             runtime: Some(runtime),
         }
     }

@@ -13,7 +13,7 @@ use reelmill_common::WorkerId;
 use reelmill_common::profile::{self, Profile};
 use reelmill_ledger::WorkerRecord;
 use reelmill_media::Tools;
-use reelmill_source::Sources;
+use reelmill_source::{SourceSettings, Sources};
 use reelmill_stage::Shutdown;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -50,10 +50,16 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failur
     let metrics = metrics::install()?;
     background::constants(&tools.version);
     let worker = WorkerId::new("local").map_err(|error| Failure::failed(error.to_string()))?;
+    let ports = embedded(&data.path, &worker).await?;
+    let cache = SourceSettings {
+        cache: data.fresh("sources")?,
+        cache_bytes: settings.source_cache,
+    };
+    let sources = Sources::new(Arc::clone(&ports.store), cache);
     let machine = Machine {
-        ports: embedded(&data.path, &worker).await?,
         tools: Arc::new(tools),
-        sources: Arc::new(Sources::default()),
+        sources: Arc::new(sources),
+        ports,
         scratch,
         worker,
         slots: Slots {
@@ -83,7 +89,7 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failur
     tracing::info!("ending: what is in hand is given back");
     switch.send(true).ok();
     if let Some(ended) = broken {
-        ended.map_err(|error| Failure::failed(format!("the HTTP service broke: {error}")))??;
+        ended.map_err(|error| Failure::failed(format!("the HTTP service broke: {error}")))?;
         return Err(Failure::failed("the HTTP service ended by itself"));
     }
     let end = async {
@@ -91,10 +97,7 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failur
         (&mut service).await
     };
     tokio::select! {
-        ended = end => match ended {
-            Ok(Err(failure)) => Err(failure),
-            Ok(Ok(())) | Err(_) => Ok(()),
-        },
+        ended = end => ended.map_err(|error| Failure::failed(format!("the HTTP service broke: {error}"))),
         () = tokio::time::sleep(settings.shutdown_grace) => {
             tracing::warn!("requests still ran when `shutdown_grace` was over: they are cut off");
             Ok(())
