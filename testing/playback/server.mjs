@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 import path from "node:path";
 
 const TYPES = {
+  ".css": "text/css",
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
   ".mjs": "text/javascript",
