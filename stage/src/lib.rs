@@ -12,6 +12,8 @@ use reelmill_queue::Queue;
 use reelmill_store::Store;
 
 mod error;
+mod leftovers;
+mod process;
 mod rebuild;
 mod run;
 mod scratch;

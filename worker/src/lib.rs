@@ -68,16 +68,12 @@ impl Worker {
         if manifest.ffmpeg == self.tools.version {
             return Ok(());
         }
-        Err(StageError {
-            // Another worker may have the right one.
-            retryable: true,
-            code: "ffmpeg-differs".to_owned(),
-            message: format!(
-                "the job was planned for ffmpeg {}, this worker has {}: use that one, or begin anew",
-                manifest.ffmpeg, self.tools.version
-            ),
-            detail: String::new(),
-        })
+        let message = format!(
+            "the job was planned for ffmpeg {}, this worker has {}: use that one, or begin anew",
+            manifest.ffmpeg, self.tools.version
+        );
+        // Another worker may have the right one.
+        Err(StageError::hand_back("ffmpeg-differs", message))
     }
 
     async fn open(&self, source: &SourceInfo) -> Result<Input, StageError> {
