@@ -149,6 +149,8 @@ macro_rules! ledger_conformance {
             a_lease_is_refunded_once
             a_lost_lease_cannot_be_released
             a_dead_worker_gives_all_back
+            a_name_has_one_holder
+            a_dead_worker_holds_nothing
             the_last_completion_makes_it_whole
             whole_is_told_until_the_end
             completing_again_counts_once

@@ -247,11 +247,21 @@ pub trait Ledger: std::fmt::Debug + Send + Sync {
     /// Any failure.
     async fn release(&self, lease: &Lease, refund: bool) -> Result<(), LedgerError>;
 
-    /// Gives back every lease of a worker that is known to be dead, with refund.
+    /// Gives back every lease of a worker that is known to be dead, with refund, and whatever it
+    /// [holds](Self::hold).
     ///
     /// # Errors
     /// Any failure.
     async fn release_all(&self, worker: &WorkerId) -> Result<(), LedgerError>;
+
+    /// Takes or renews a lease that belongs to no job, such as that of the one process which clears
+    /// up: `name` is the caller's alone until `ttl` from now. Idempotent: its holder is given it
+    /// again. A `ttl` of zero gives it back. `false` when another worker holds it.
+    ///
+    /// # Errors
+    /// Any failure.
+    async fn hold(&self, name: &str, worker: &WorkerId, ttl: Duration)
+    -> Result<bool, LedgerError>;
 
     /// Says what a running job is busy with. No effect on a job that has ended.
     ///

@@ -26,22 +26,27 @@ pub(crate) async fn clear_attempt(store: &dyn Store, work: &Work) {
     }
 }
 
-/// Removes what attempts at an ended job made and no done-marker names, so that whole chunks stay
-/// for a retry. Attempts that may still be running must not exist: an object is written before the
-/// marker that names it.
-///
-/// # Errors
-/// A store that fails; doing it again is right.
-pub async fn clear(store: &dyn Store, job: &JobId) -> Result<(), StageError> {
+/// Removes what attempts made and no done-marker names. Only attempts with an epoch up to `until`
+/// are looked at, and none of them may still be running: an object is written before the marker that
+/// names it.
+pub(crate) async fn clear(store: &dyn Store, job: &JobId, until: u64) -> Result<(), StageError> {
     let prefix = format!("transcoded/{job}/");
-    let mut named = BTreeSet::new();
     let keys = list(store, &prefix).await?;
+    let of_attempts: Vec<&ObjectKey> = keys
+        .iter()
+        .filter(|key| epoch(key, &prefix).is_some_and(|epoch| epoch <= until))
+        .collect();
+    if of_attempts.is_empty() {
+        return Ok(());
+    }
+    let mut named = BTreeSet::new();
     for record in keys.iter().filter(|key| is_record(key, &prefix)) {
         named.extend(named_by(store, record).await?);
     }
-    let attempts = keys.iter().filter(|key| is_of_attempt(key, &prefix));
-    for key in attempts.filter(|key| !named.contains(key.as_str())) {
-        store.delete(key).await?;
+    for key in of_attempts {
+        if !named.contains(key.as_str()) {
+            store.delete(key).await?;
+        }
     }
     Ok(())
 }
@@ -109,13 +114,10 @@ fn is_record(key: &ObjectKey, prefix: &str) -> bool {
         .is_some_and(|name| name.ends_with(".json") && !name.contains('/'))
 }
 
-/// Whether a key is that of something that an attempt made: `{task}/{epoch}-{worker}/{file}`.
-fn is_of_attempt(key: &ObjectKey, prefix: &str) -> bool {
-    let Some(rest) = key.as_str().strip_prefix(prefix) else {
-        return false;
-    };
-    let mut parts = rest.split('/').skip(1);
-    let attempt = parts.next().and_then(|attempt| attempt.split_once('-'));
-    let has_epoch = attempt.is_some_and(|(epoch, _)| epoch.parse::<u64>().is_ok());
-    has_epoch && parts.next().is_some()
+/// The epoch of the attempt that made an object: `{task}/{epoch}-{worker}/{file}`.
+fn epoch(key: &ObjectKey, prefix: &str) -> Option<u64> {
+    let mut parts = key.as_str().strip_prefix(prefix)?.split('/').skip(1);
+    let (epoch, _worker) = parts.next()?.split_once('-')?;
+    parts.next()?;
+    epoch.parse().ok()
 }

@@ -4,4 +4,6 @@
 mod emptied;
 mod faults;
 mod handing_back;
+mod housekeeping;
+mod lifecycle;
 mod toy;

@@ -30,7 +30,7 @@ pub(crate) const TOPICS: [Topic; 3] = [Topic::Ingest, Topic::Chunks, Topic::Merg
 
 /// The embedded ports in a folder of their own.
 pub(crate) struct Place {
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
     pub(crate) ports: Ports,
 }
 
@@ -38,7 +38,10 @@ impl Place {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ports = open(folder.path());
-        Self { folder, ports }
+        Self {
+            _folder: folder,
+            ports,
+        }
     }
 
     pub(crate) async fn record(&self, job: &JobId) -> JobRecord {
@@ -64,24 +67,34 @@ impl Place {
         .await
     }
 
-    /// Takes every message that there is, as a broker does whose disk is lost.
-    pub(crate) async fn empty_queue(&self) {
-        let consumer = self.ports.queue.subscribe(&TOPICS).await.unwrap();
-        loop {
-            let taken = consumer.receive(100, Duration::ZERO).await.unwrap();
-            if taken.is_empty() {
-                break;
-            }
-            for delivery in taken {
-                let ack = reelmill_queue::Settlement::Ack;
-                consumer.settle(&delivery.receipt, ack).await.unwrap();
-            }
-        }
-        consumer.close().await.unwrap();
+    /// The same store with a queue and a ledger that know nothing.
+    pub(crate) fn emptied(&self) -> Self {
+        let place = Self::new();
+        let ports = Ports {
+            store: Arc::clone(&self.ports.store),
+            ..place.ports.clone()
+        };
+        Self { ports, ..place }
+    }
+
+    /// The same store and ledger with a queue that has lost everything.
+    pub(crate) fn without_messages(&self) -> Self {
+        let place = self.emptied();
+        let ports = Ports {
+            ledger: Arc::clone(&self.ports.ledger),
+            ..place.ports.clone()
+        };
+        Self { ports, ..place }
+    }
+
+    /// How many messages wait or are in hand.
+    pub(crate) async fn messages(&self, topic: Topic) -> u64 {
+        let backlog = self.ports.queue.backlog(topic).await.unwrap();
+        backlog.unwrap().messages
     }
 }
 
-pub(crate) fn open(folder: &Path) -> Ports {
+fn open(folder: &Path) -> Ports {
     Ports {
         queue: Arc::new(SqliteQueue::open(folder.join("queue.sqlite")).unwrap()),
         ledger: Arc::new(SqliteLedger::open(folder.join("ledger.sqlite")).unwrap()),
