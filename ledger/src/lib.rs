@@ -136,11 +136,12 @@ pub struct JobRecord {
     pub total_frames: u64,
     /// Frames encoded: those of complete chunks and those that running ones reported.
     pub completed_frames: u64,
-    /// Attempts at tasks so far, those of an earlier life before a retry not counted.
+    /// Attempts at the tasks that must be complete, those of an earlier life before a retry not
+    /// counted.
     pub attempts: u32,
     /// When it was created.
     pub created_at: Millis,
-    /// When the first of its tasks was claimed.
+    /// When the first of its tasks was claimed; after a retry, the first of this life.
     pub started_at: Option<Millis>,
     /// When it ended; `None` while it has not.
     pub ended_at: Option<Millis>,
