@@ -15,6 +15,7 @@ mod error;
 mod housekeeping;
 mod leftovers;
 mod lifecycle;
+pub mod metrics;
 mod process;
 mod rebuild;
 mod run;

@@ -14,6 +14,7 @@ use reelmill_queue::{Consumer, Delivery, Settlement};
 use tracing::{Instrument as _, Span, field};
 
 use crate::leftovers::clear_attempt;
+use crate::metrics::{Attempt, Ended};
 use crate::rebuild::{load_json, publish, rebuild};
 use crate::work::{Handler, Outcome, Work};
 use crate::{Ports, Settings, StageError};
@@ -162,20 +163,21 @@ impl Stage {
     async fn attempt(&self, work: Work) -> Result<Settlement, StageError> {
         tracing::debug!("begun");
         let message = &work.message;
+        let mut attempt = Attempt::begin(&work);
         let mut lease = work.lease.clone();
-        let ended = tokio::select! {
+        let result = tokio::select! {
             result = self.handle(&work) => Ok(result),
-            gone = self.keep(&work, &mut lease) => Err(gone),
+            gone = self.keep(&work, &mut lease, &mut attempt) => Err(gone),
         };
-        match ended {
-            Err(gone) => {
-                tracing::debug!(?gone, "dropped");
-                clear_attempt(self.ports.store.as_ref(), &work).await;
-                if gone == Gone::Done {
-                    self.complete(message).await?;
-                }
-                Ok(Settlement::Ack)
-            }
+        let ended = match &result {
+            Ok(Ok(Outcome::Complete)) => Ended::Completed,
+            Ok(Ok(Outcome::Yielded)) => Ended::Yielded,
+            Ok(Err(error)) if self.may_repeat(&work, error) => Ended::Retried,
+            Ok(Err(_)) => Ended::Failed,
+            Err(_) => Ended::Dropped,
+        };
+        attempt.end(&work, ended);
+        match result {
             Ok(Ok(Outcome::Complete)) => {
                 self.complete(message).await?;
                 Ok(Settlement::Ack)
@@ -189,22 +191,32 @@ impl Stage {
                 }
                 Ok(Settlement::Ack)
             }
-            Ok(Err(error)) if error.hand_back => {
-                tracing::warn!(code = error.code, %error, "left to another worker");
-                self.ports.ledger.release(&lease, true).await?;
-                Ok(Settlement::Retry {
-                    delay: self.patience(),
-                })
-            }
-            Ok(Err(error)) if error.retryable && work.attempt < self.settings.max_attempts => {
-                tracing::warn!(code = error.code, %error, "an attempt failed and is repeated");
-                self.ports.ledger.release(&lease, false).await?;
-                Ok(Settlement::Retry {
-                    delay: self.backoff(work.attempt),
-                })
+            Ok(Err(error)) if self.may_repeat(&work, &error) => {
+                let delay = match error.hand_back {
+                    true => self.patience(),
+                    false => self.backoff(work.attempt),
+                };
+                tracing::warn!(
+                    code = error.code, hand_back = error.hand_back, ?delay, %error,
+                    "an attempt failed and is repeated"
+                );
+                self.ports.ledger.release(&lease, error.hand_back).await?;
+                Ok(Settlement::Retry { delay })
             }
             Ok(Err(error)) => self.fail(message, &error).await,
+            Err(gone) => {
+                tracing::debug!(?gone, "dropped");
+                clear_attempt(self.ports.store.as_ref(), &work).await;
+                if gone == Gone::Done {
+                    self.complete(message).await?;
+                }
+                Ok(Settlement::Ack)
+            }
         }
+    }
+
+    fn may_repeat(&self, work: &Work, error: &StageError) -> bool {
+        error.hand_back || error.retryable && work.attempt < self.settings.max_attempts
     }
 
     /// A handler that panics must settle its message all the same: nobody else would be given it.
@@ -218,10 +230,11 @@ impl Stage {
 
     /// Renews the lease until there is nothing left to work for. An error of the ledger is no loss,
     /// nor is a lease that another has: the work goes on, and the marker decides who was first.
-    async fn keep(&self, work: &Work, lease: &mut Lease) -> Gone {
+    async fn keep(&self, work: &Work, lease: &mut Lease, attempt: &mut Attempt) -> Gone {
         let mut was_told = false;
         loop {
             tokio::time::sleep(self.settings.renew_every).await;
+            attempt.frames(work);
             let renewal = [(lease.clone(), work.frames())];
             match self.ports.ledger.renew(&renewal, self.settings.lease).await {
                 Ok(lost) if lost.is_empty() => continue,

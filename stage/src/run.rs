@@ -70,6 +70,7 @@ pub async fn run(
     mut shutdown: Shutdown,
 ) -> Result<(), StageError> {
     let consumer: Arc<dyn Consumer> = Arc::from(ports.queue.subscribe(topics).await?);
+    crate::metrics::slots(topics, settings.slots);
     let stage = Arc::new(Stage {
         ports,
         handler,
