@@ -142,7 +142,14 @@ pub fn attempt(
     worker: &WorkerId,
     file: &str,
 ) -> Result<ObjectKey, InvalidKey> {
-    ObjectKey::new(format!("{}/{epoch}-{worker}/{file}", task_stem(job, task)))
+    let folder = attempt_prefix(job, task, epoch, worker);
+    ObjectKey::new(format!("{folder}{file}"))
+}
+
+/// What all objects of one attempt begin with: `transcoded/{job}/chunk_000/{epoch}-{worker}/`.
+#[must_use]
+pub fn attempt_prefix(job: &JobId, task: TaskKey, epoch: u64, worker: &WorkerId) -> String {
+    format!("{}/{epoch}-{worker}/", task_stem(job, task))
 }
 
 /// The create-only done-marker of a task: `transcoded/{job}/chunk_000.json`.

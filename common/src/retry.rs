@@ -5,6 +5,11 @@ pub trait Retryable: std::error::Error {
     /// True when nothing about the input is wrong and trying again may help.
     fn is_retryable(&self) -> bool;
 
+    /// True when it is this worker that cannot do it and another can: the attempt is not counted.
+    fn hands_back(&self) -> bool {
+        false
+    }
+
     /// A stable code for machines, in kebab-case; never changed once released.
     fn code(&self) -> &'static str;
 

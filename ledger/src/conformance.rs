@@ -17,10 +17,12 @@ use crate::{Claim, JobRecord, Lease, Ledger, NewJob};
 mod claiming;
 mod completing;
 mod jobs;
+mod showing;
 
 pub use claiming::*;
 pub use completing::*;
 pub use jobs::*;
+pub use showing::*;
 
 /// An empty ledger.
 #[derive(Debug)]
@@ -149,6 +151,8 @@ macro_rules! ledger_conformance {
             a_lease_is_refunded_once
             a_lost_lease_cannot_be_released
             a_dead_worker_gives_all_back
+            a_name_has_one_holder
+            a_dead_worker_holds_nothing
             the_last_completion_makes_it_whole
             whole_is_told_until_the_end
             completing_again_counts_once
@@ -179,6 +183,10 @@ macro_rules! ledger_conformance {
             jobs_are_listed_by_status
             pages_make_the_whole_list
             workers_that_report_are_alive
+            a_job_tells_what_was_chosen_and_when_it_was_busy
+            attempts_are_added_up
+            phases_are_kept_in_order
+            jobs_are_counted_by_status
         }
     };
     (@cases $module:ident, $fixture:ident: $($case:ident)*) => {
@@ -238,6 +246,7 @@ mod tests {
             include_str!("conformance/claiming.rs"),
             include_str!("conformance/completing.rs"),
             include_str!("conformance/jobs.rs"),
+            include_str!("conformance/showing.rs"),
         );
         let listed = include_str!("conformance.rs");
         for line in sources.lines() {

@@ -102,6 +102,17 @@ impl Ledger for FaultyLedger {
             .await
     }
 
+    async fn hold(
+        &self,
+        name: &str,
+        worker: &WorkerId,
+        ttl: Duration,
+    ) -> Result<bool, LedgerError> {
+        self.injector
+            .run("hold", self.inner.hold(name, worker, ttl))
+            .await
+    }
+
     async fn set_phase(&self, job: &JobId, phase: Phase) -> Result<(), LedgerError> {
         self.injector
             .run("set_phase", self.inner.set_phase(job, phase))

@@ -136,11 +136,12 @@ pub struct JobRecord {
     pub total_frames: u64,
     /// Frames encoded: those of complete chunks and those that running ones reported.
     pub completed_frames: u64,
-    /// Attempts at tasks so far, those of an earlier life before a retry not counted.
+    /// Attempts at the tasks that must be complete, those of an earlier life before a retry not
+    /// counted.
     pub attempts: u32,
     /// When it was created.
     pub created_at: Millis,
-    /// When the first of its tasks was claimed.
+    /// When the first of its tasks was claimed; after a retry, the first of this life.
     pub started_at: Option<Millis>,
     /// When it ended; `None` while it has not.
     pub ended_at: Option<Millis>,
@@ -247,11 +248,21 @@ pub trait Ledger: std::fmt::Debug + Send + Sync {
     /// Any failure.
     async fn release(&self, lease: &Lease, refund: bool) -> Result<(), LedgerError>;
 
-    /// Gives back every lease of a worker that is known to be dead, with refund.
+    /// Gives back every lease of a worker that is known to be dead, with refund, and whatever it
+    /// [holds](Self::hold).
     ///
     /// # Errors
     /// Any failure.
     async fn release_all(&self, worker: &WorkerId) -> Result<(), LedgerError>;
+
+    /// Takes or renews a lease that belongs to no job, such as that of the one process which clears
+    /// up: `name` is the caller's alone until `ttl` from now. Idempotent: its holder is given it
+    /// again. A `ttl` of zero gives it back. `false` when another worker holds it.
+    ///
+    /// # Errors
+    /// Any failure.
+    async fn hold(&self, name: &str, worker: &WorkerId, ttl: Duration)
+    -> Result<bool, LedgerError>;
 
     /// Says what a running job is busy with. No effect on a job that has ended.
     ///

@@ -117,7 +117,7 @@ pub enum MediaError {
 
 impl Retryable for MediaError {
     fn is_retryable(&self) -> bool {
-        // Another machine may have the right version. A kill may be the operator's or the kernel's for want of memory, and a machine may have
+        // A kill may be the operator's or the kernel's for want of memory, and a machine may have
         // been too busy; the ledger's count of attempts ends it when it is the chunk's own fault.
         matches!(
             self,
@@ -128,6 +128,11 @@ impl Retryable for MediaError {
                 | Self::Start { .. }
                 | Self::NoSpace { .. }
         )
+    }
+
+    /// Another machine may have the right version.
+    fn hands_back(&self) -> bool {
+        matches!(self, Self::Differs { .. })
     }
 
     fn detail(&self) -> &str {

@@ -20,9 +20,11 @@ use crate::{Consumer, Delivery, Outgoing, Queue, Settlement};
 
 mod delivering;
 mod settling;
+mod sharing;
 
 pub use delivering::*;
 pub use settling::*;
+pub use sharing::*;
 
 /// An empty queue.
 #[derive(Debug)]
@@ -89,6 +91,10 @@ macro_rules! queue_conformance {
             a_dead_letter_keeps_any_payload
             a_dead_letter_can_be_published_again
             lag_counts_what_is_not_settled
+            the_age_of_the_oldest_message_is_told
+            a_higher_priority_comes_first
+            a_short_job_does_not_wait_for_a_long_one
+            a_job_with_work_in_hand_waits_for_one_without
         }
     };
     (@cases $module:ident, $fixture:ident: $($case:ident)*) => {
@@ -215,6 +221,7 @@ mod tests {
         let sources = concat!(
             include_str!("conformance/delivering.rs"),
             include_str!("conformance/settling.rs"),
+            include_str!("conformance/sharing.rs"),
         );
         let listed = include_str!("conformance.rs");
         for line in sources.lines() {

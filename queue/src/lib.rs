@@ -76,7 +76,8 @@ pub struct Receipt {
 /// How a consumer ends a delivery.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settlement {
-    /// Done with; it is not delivered again.
+    /// Done with: it is normally not delivered again. After a rebalance or a crash it may be: the
+    /// ledger decides.
     Ack,
     /// To be delivered again, to anybody, after the delay.
     Retry {
@@ -116,8 +117,8 @@ pub trait Queue: std::fmt::Debug + Send + Sync {
     /// Any failure.
     async fn publish(&self, topic: Topic, messages: &[Outgoing]) -> Result<(), QueueError>;
 
-    /// Joins the consumers of `topics`. Consumers share the work: a message goes to one of them
-    /// until that one is lost or hands it back.
+    /// Joins the consumers of `topics`. Consumers share the work: a message normally goes to one of
+    /// them until that one is lost or hands it back.
     ///
     /// # Errors
     /// Any failure.
@@ -132,10 +133,11 @@ pub trait Queue: std::fmt::Debug + Send + Sync {
 
 /// One member of a group of consumers.
 ///
-/// The backend keeps the membership by itself: a handler may take hours with a delivery and no
-/// other consumer is given it meanwhile. When a consumer is dropped without
-/// [`close`](Self::close), or its process dies, its open deliveries reappear for others in bounded
-/// time.
+/// The backend keeps the membership by itself: a handler may take hours with a delivery, and
+/// normally no other consumer is given it meanwhile. After a rebalance, or when this consumer was
+/// cut off for too long, another may be: the ledger decides who works. When a consumer is dropped
+/// without [`close`](Self::close), or its process dies, its open deliveries reappear for others in
+/// bounded time; as long as it lives, one that could not be settled stays open.
 #[async_trait]
 pub trait Consumer: std::fmt::Debug + Send + Sync {
     /// Waits until a message is there, at most `wait`, and returns up to `max` (at least 1 is

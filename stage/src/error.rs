@@ -9,6 +9,9 @@ use reelmill_common::job::JobError;
 pub struct StageError {
     /// Whether another attempt may succeed.
     pub retryable: bool,
+    /// Whether it is this worker that cannot do it, so that the attempt is not counted: the task is
+    /// left to another worker.
+    pub hand_back: bool,
     /// A stable code in kebab-case.
     pub code: String,
     /// One sentence that names the thing and the way out.
@@ -23,9 +26,29 @@ impl StageError {
     pub fn permanent(code: &str, message: impl Into<String>) -> Self {
         Self {
             retryable: false,
+            hand_back: false,
             code: code.to_owned(),
             message: message.into(),
             detail: String::new(),
+        }
+    }
+
+    /// An error that another attempt may not meet.
+    #[must_use]
+    pub fn passing(code: &str, message: impl Into<String>) -> Self {
+        Self {
+            retryable: true,
+            ..Self::permanent(code, message)
+        }
+    }
+
+    /// A task that this worker cannot do and another can. The attempt is not counted, and the
+    /// message is given out again after a while.
+    #[must_use]
+    pub fn hand_back(code: &str, message: impl Into<String>) -> Self {
+        Self {
+            hand_back: true,
+            ..Self::passing(code, message)
         }
     }
 
@@ -38,6 +61,7 @@ impl StageError {
             true => Self::no_room(&message),
             false => Self {
                 retryable: error.is_retryable(),
+                hand_back: error.hands_back(),
                 ..Self::permanent(error.code(), message)
             },
         };
@@ -51,21 +75,12 @@ impl StageError {
         if is_about_room(source) {
             return Self::no_room(&message);
         }
-        Self {
-            retryable: true,
-            code: "scratch-unusable".to_owned(),
-            message,
-            detail: String::new(),
-        }
+        Self::passing("scratch-unusable", message)
     }
 
     fn no_room(what: &str) -> Self {
-        Self {
-            retryable: true,
-            code: DISK_FULL.to_owned(),
-            message: format!("no space is left on the disk: free some and run again ({what})"),
-            detail: String::new(),
-        }
+        let message = format!("no space is left on the disk: free some and run again ({what})");
+        Self::passing(DISK_FULL, message)
     }
 
     /// Whether it is for want of room: waiting does not help, freeing some does.

@@ -12,19 +12,24 @@ use reelmill_queue::Queue;
 use reelmill_store::Store;
 
 mod error;
+mod housekeeping;
+mod leftovers;
+mod lifecycle;
+pub mod metrics;
+mod process;
 mod rebuild;
 mod run;
 mod scratch;
-mod submit;
 mod work;
 
 pub use error::StageError;
+pub use housekeeping::{Housekeeper, HousekeepingSettings, housekeep, resume};
+pub use lifecycle::{cancel, remove, retry, submit, submit_upload};
 pub use rebuild::{
     create_json, exists, load_json, manifest, planned, publish_missing, rebuild, revisions,
 };
 pub use run::{Settings, Shutdown, run};
 pub use scratch::{blocking, scratch_folder};
-pub use submit::submit;
 pub use work::{Handler, Outcome, Work};
 
 /// The three ports, as every stage sees them.

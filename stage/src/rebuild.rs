@@ -1,5 +1,6 @@
 //! From the store, which is the truth, to the ledger and the queue, which are not.
 
+use bytes::Bytes;
 use reelmill_common::id::JobId;
 use reelmill_common::job::JobStatus;
 use reelmill_common::key;
@@ -35,7 +36,8 @@ pub async fn load_json<T: DeserializeOwned>(
     })
 }
 
-/// Writes a JSON object only where none is; `false` when somebody else was first.
+/// Writes a JSON object only where none is; `false` when somebody else was first. An object of the
+/// very same bytes is the caller's own, whose first answer was lost on the way.
 ///
 /// # Errors
 /// A store that fails.
@@ -50,9 +52,10 @@ pub async fn create_json(
             format!("cannot write `{key}`: {error}"),
         )
     })?;
-    match store.put_new(key, bytes.into()).await {
+    let bytes = Bytes::from(bytes);
+    match store.put_new(key, bytes.clone()).await {
         Ok(()) => Ok(true),
-        Err(StoreError::AlreadyExists(_)) => Ok(false),
+        Err(StoreError::AlreadyExists(_)) => Ok(store.get(key).await? == bytes),
         Err(error) => Err(error.into()),
     }
 }
@@ -188,10 +191,27 @@ pub async fn publish_missing(
     manifest: &Manifest,
     revisions: &[Revision],
 ) -> Result<Vec<TaskKey>, StageError> {
-    let (completion, done) = extend(ports, manifest, revisions).await?;
-    if completion == Completion::Whole {
-        publish(ports, &[message(manifest, TaskKey::Finalize)]).await?;
-        return Ok(done);
+    let (messages, done) = missing(ports, manifest, revisions).await?;
+    publish(ports, &messages).await?;
+    Ok(done)
+}
+
+/// Brings a plan to the ledger. The answer is the messages for what is to be done, and the tasks
+/// that are done.
+pub(crate) async fn missing(
+    ports: &Ports,
+    manifest: &Manifest,
+    revisions: &[Revision],
+) -> Result<(Vec<Message>, Vec<TaskKey>), StageError> {
+    let (mut completion, mut done) = extend(ports, manifest, revisions).await?;
+    if completion == Completion::Unknown && rebuild(ports, &manifest.job).await? {
+        (completion, done) = extend(ports, manifest, revisions).await?;
+    }
+    match completion {
+        Completion::Partial => {}
+        Completion::Whole => return Ok((vec![message(manifest, TaskKey::Finalize)], done)),
+        // It has ended or was removed: nothing is to be done.
+        Completion::Over(_) | Completion::Unknown => return Ok((vec![], done)),
     }
     let layout = manifest.layout(revisions);
     let mut messages = Vec::new();
@@ -210,8 +230,7 @@ pub async fn publish_missing(
         }
         messages.push(message);
     }
-    publish(ports, &messages).await?;
-    Ok(done)
+    Ok((messages, done))
 }
 
 fn message(manifest: &Manifest, task: TaskKey) -> Message {

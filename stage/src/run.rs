@@ -3,18 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reelmill_common::job::JobStatus;
-use reelmill_common::key;
-use reelmill_common::message::{Message, Topic};
-use reelmill_common::request::JobRequest;
-use reelmill_common::{TaskId, TaskKey, WorkerId};
-use reelmill_ledger::{Claim, Completion, Lease, NewJob};
-use reelmill_queue::{Consumer, Delivery, Settlement};
+use reelmill_common::WorkerId;
+use reelmill_common::message::Topic;
+use reelmill_queue::Consumer;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::rebuild::{load_json, publish, rebuild};
-use crate::work::{Handler, Outcome, Work};
+use crate::process::Stage;
+use crate::work::Handler;
 use crate::{Ports, StageError};
 
 /// How a worker behaves.
@@ -63,8 +59,9 @@ impl Shutdown {
 /// given back with refund, so that another worker may begin at once.
 ///
 /// # Errors
-/// A port that fails for good while no task is in hand, and a port on a disk that is full: nothing
-/// can be recorded there any more, not even that a job failed.
+/// A queue that fails for good, once the tasks in hand are done, and a port on a disk that is full:
+/// nothing can be recorded there any more, not even that a job failed. Whatever may pass is logged
+/// and tried again, for ever.
 pub async fn run(
     ports: Ports,
     handler: Arc<dyn Handler>,
@@ -73,6 +70,7 @@ pub async fn run(
     mut shutdown: Shutdown,
 ) -> Result<(), StageError> {
     let consumer: Arc<dyn Consumer> = Arc::from(ports.queue.subscribe(topics).await?);
+    crate::metrics::slots(topics, settings.slots);
     let stage = Arc::new(Stage {
         ports,
         handler,
@@ -110,8 +108,19 @@ pub async fn run(
                     out_of_room = Some(error);
                     break;
                 }
+                if !error.retryable {
+                    // What is in hand is as good as ever, and its lease is kept elsewhere.
+                    while !shutdown.is_set() && !tasks.is_empty() {
+                        tokio::select! {
+                            _ended = tasks.join_next() => {}
+                            () = shutdown.wait() => {}
+                        }
+                    }
+                    tasks.shutdown().await;
+                    return Err(error);
+                }
                 tokio::select! {
-                    () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                    () = tokio::time::sleep(stage.settings.retry_delay) => {}
                     () = shutdown.wait() => break,
                 }
             }
@@ -133,202 +142,4 @@ pub async fn run(
 /// The error of a task that ended because a port has no room left.
 fn no_room(ended: Result<Option<StageError>, tokio::task::JoinError>) -> Option<StageError> {
     ended.ok().flatten()
-}
-
-#[derive(Debug)]
-struct Stage {
-    ports: Ports,
-    handler: Arc<dyn Handler>,
-    settings: Settings,
-    consumer: Arc<dyn Consumer>,
-}
-
-impl Stage {
-    /// Does one delivery and settles it. A delivery that cannot be settled appears again. The answer
-    /// is the error of a port that has no room left.
-    async fn process(self: Arc<Self>, delivery: Delivery) -> Option<StageError> {
-        let mut out_of_room = None;
-        let settlement = match self.decide(&delivery).await {
-            Ok(settlement) => settlement,
-            Err(error) => {
-                // A port failed: nothing was decided, so nothing is lost by another delivery.
-                tracing::warn!(message = delivery.key, %error, "cannot work on a message now");
-                out_of_room = Some(error).filter(StageError::is_disk_full);
-                Settlement::Retry {
-                    delay: self.settings.retry_delay,
-                }
-            }
-        };
-        if let Err(error) = self.consumer.settle(&delivery.receipt, settlement).await {
-            let error = StageError::of(&error);
-            tracing::warn!(message = delivery.key, %error, "cannot settle");
-            out_of_room = out_of_room.or(Some(error).filter(StageError::is_disk_full));
-        }
-        out_of_room
-    }
-
-    async fn decide(&self, delivery: &Delivery) -> Result<Settlement, StageError> {
-        let message = match Message::decode(&delivery.payload) {
-            Ok(message) => message,
-            Err(error) => {
-                tracing::error!(message = delivery.key, %error, "a message cannot be understood");
-                return Ok(Settlement::DeadLetter {
-                    reason: error.to_string(),
-                });
-            }
-        };
-        let task = message.task_id();
-        let Settings {
-            worker,
-            lease,
-            max_attempts,
-            ..
-        } = &self.settings;
-        let mut claim = self
-            .ports
-            .ledger
-            .claim(&task, worker, *lease, *max_attempts)
-            .await?;
-        if claim == Claim::Unknown && self.make_known(&message).await? {
-            claim = self
-                .ports
-                .ledger
-                .claim(&task, worker, *lease, *max_attempts)
-                .await?;
-        }
-        match claim {
-            Claim::Claimed { lease, attempt } => {
-                self.attempt(Work::new(task, message, lease, attempt)).await
-            }
-            Claim::Done => {
-                // Said again to whoever asks, should the one it was said to have died.
-                self.complete(&message).await?;
-                Ok(Settlement::Ack)
-            }
-            Claim::Held { remaining } => Ok(Settlement::Retry {
-                delay: remaining.min(Duration::from_secs(5)),
-            }),
-            Claim::Over(_) | Claim::Unknown => Ok(Settlement::Ack),
-            Claim::Exhausted { attempts } => {
-                let error = StageError::permanent(
-                    "attempts-exhausted",
-                    format!("`{}` did not succeed in {attempts} attempts", task.key),
-                );
-                self.fail(&task, &error).await
-            }
-        }
-    }
-
-    /// Brings a job that the ledger has forgotten back from the store.
-    async fn make_known(&self, message: &Message) -> Result<bool, StageError> {
-        let store = self.ports.store.as_ref();
-        if rebuild(&self.ports, &message.job).await? {
-            return Ok(true);
-        }
-        if message.task != TaskKey::Ingest {
-            // No manifest and not about to get one: the job was removed.
-            return Ok(false);
-        }
-        // Not planned yet: all that is known is what was asked for.
-        let request = load_json::<JobRequest>(store, &key::request(&message.job)).await?;
-        let Some(request) = request else {
-            return Ok(false);
-        };
-        let job = NewJob::of(&message.job, &request);
-        self.ports.ledger.create_job(&job).await?;
-        Ok(true)
-    }
-
-    async fn attempt(&self, work: Work) -> Result<Settlement, StageError> {
-        tracing::debug!(job = %work.task.job, task = %work.task.key, attempt = work.attempt, "begun");
-        let result = tokio::select! {
-            result = self.handler.handle(&work) => result,
-            () = self.keep(&work) => {
-                // The job has ended, or another worker has finished the task: nothing to add.
-                return Ok(Settlement::Ack);
-            }
-        };
-        match result {
-            Ok(Outcome::Complete) => {
-                self.complete(&work.message).await?;
-                Ok(Settlement::Ack)
-            }
-            Ok(Outcome::Yielded) => {
-                self.ports.ledger.release(&work.lease, true).await?;
-                Ok(Settlement::Ack)
-            }
-            Err(error) if error.retryable && work.attempt < self.settings.max_attempts => {
-                tracing::warn!(
-                    job = %work.task.job, task = %work.task.key, attempt = work.attempt,
-                    code = error.code, %error, "an attempt failed and is repeated"
-                );
-                self.ports.ledger.release(&work.lease, false).await?;
-                Ok(Settlement::Retry {
-                    delay: self.backoff(work.attempt),
-                })
-            }
-            Err(error) => self.fail(&work.task, &error).await,
-        }
-    }
-
-    /// Renews the lease until it is lost for good. An error of the ledger is no loss: the work goes
-    /// on, and the marker decides who was first.
-    async fn keep(&self, work: &Work) {
-        let lease: &Lease = &work.lease;
-        loop {
-            tokio::time::sleep(self.settings.renew_every).await;
-            let renewal = [(lease.clone(), work.frames())];
-            match self.ports.ledger.renew(&renewal, self.settings.lease).await {
-                Ok(lost) if lost.is_empty() => {}
-                Ok(_) => match self.ports.ledger.job(&work.task.job).await {
-                    Ok(Some(job)) if !job.status.is_terminal() => {
-                        // Another worker holds it. Both finish, one marker wins.
-                        tracing::warn!(job = %work.task.job, task = %work.task.key, "lease lost");
-                    }
-                    Ok(_) => return,
-                    Err(error) => tracing::warn!(error = %StageError::of(&error), "cannot ask"),
-                },
-                Err(error) => tracing::warn!(error = %StageError::of(&error), "cannot renew"),
-            }
-        }
-    }
-
-    async fn complete(&self, done: &Message) -> Result<(), StageError> {
-        let task = done.task_id();
-        match self.ports.ledger.complete(&task).await? {
-            Completion::Whole if task.key != TaskKey::Finalize => {
-                let finalize = TaskId {
-                    job: task.job.clone(),
-                    key: TaskKey::Finalize,
-                };
-                let message = Message {
-                    priority: done.priority,
-                    ..Message::new(finalize)
-                };
-                publish(&self.ports, &[message]).await
-            }
-            Completion::Unknown => rebuild(&self.ports, &task.job).await.map(|_known| ()),
-            _ => Ok(()),
-        }
-    }
-
-    async fn fail(&self, task: &TaskId, error: &StageError) -> Result<Settlement, StageError> {
-        tracing::error!(job = %task.job, task = %task.key, code = error.code, %error, "the job fails");
-        let job_error = error.job_error(task.key);
-        self.ports
-            .ledger
-            .finish(&task.job, JobStatus::Failed, Some(&job_error))
-            .await?;
-        Ok(Settlement::DeadLetter {
-            reason: error.message.clone(),
-        })
-    }
-
-    fn backoff(&self, attempt: u32) -> Duration {
-        let factor = 4_u32.saturating_pow(attempt.saturating_sub(1));
-        self.settings
-            .retry_delay
-            .saturating_mul(factor)
-            .min(Duration::from_secs(600))
-    }
 }

@@ -24,10 +24,9 @@ pub fn scratch_folder(root: &Path, name: &str) -> Result<TempDir, StageError> {
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, StageError> {
-    tokio::task::spawn_blocking(work)
+    // What it logs belongs to the task as well.
+    let span = tracing::Span::current();
+    tokio::task::spawn_blocking(move || span.in_scope(work))
         .await
-        .map_err(|error| StageError {
-            retryable: true,
-            ..StageError::permanent("interrupted", error.to_string())
-        })
+        .map_err(|error| StageError::passing("interrupted", error.to_string()))
 }

@@ -74,6 +74,7 @@ macro_rules! store_conformance {
             an_object_reads_as_written
             an_empty_object_is_an_object
             a_large_object_is_whole
+            an_object_knows_when_it_was_written
             a_put_replaces
             put_is_idempotent
             a_missing_object_is_not_found

@@ -12,6 +12,7 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,7 +21,8 @@ use reelmill_common::ObjectKey;
 use crate::{ObjectMeta, Store, StoreError};
 use staging::Staged;
 
-/// Keeps objects in a directory of a local (or POSIX-like) file system with hard links.
+/// Keeps objects in a directory of a local (or POSIX-like) file system that can put a file in place
+/// only where none is: by a hard link, or by a rename that refuses to replace.
 ///
 /// Any number of processes may use one directory at once. A key that is a folder of other keys
 /// (`a` beside `a/b`) cannot be an object here; the key scheme has no such pair.
@@ -125,10 +127,8 @@ impl Store for DirectoryStore {
         let name = key.clone();
         self.run("look up", key.as_str(), move |root| {
             match fs::metadata(path(root, &name)) {
-                Ok(meta) if meta.is_file() => Ok(ObjectMeta {
-                    key: name,
-                    size: meta.len(),
-                }),
+                Ok(meta) if meta.is_file() => object_meta(name.clone(), &meta)
+                    .map_err(|source| error("look up", &name, source)),
                 Ok(_) => Err(StoreError::NotFound(name)),
                 Err(source) if means_missing(&source) => Err(StoreError::NotFound(name)),
                 Err(source) => Err(error("look up", &name, source)),
@@ -160,6 +160,14 @@ impl Store for DirectoryStore {
     }
 }
 
+fn object_meta(key: ObjectKey, meta: &Metadata) -> io::Result<ObjectMeta> {
+    Ok(ObjectMeta {
+        key,
+        size: meta.len(),
+        modified: meta.modified()?,
+    })
+}
+
 fn path(root: &Path, key: &ObjectKey) -> PathBuf {
     root.join(key.as_str())
 }
@@ -180,8 +188,9 @@ fn put_new(root: &Path, key: &ObjectKey, bytes: &[u8]) -> io::Result<bool> {
         return Ok(false);
     }
     let staged = Staged::write(root, bytes)?;
-    // Unlike a rename, a link fails where a file is, so that of many callers one wins.
-    let placed = staging::place(&object, |object| fs::hard_link(staged.path(), object));
+    let placed = staging::place(&object, |object| {
+        staging::place_new(staged.path(), object, &staging::WAYS)
+    });
     let is_new = match placed {
         Ok(()) => true,
         Err(error) if error.kind() == ErrorKind::AlreadyExists && !object.is_dir() => false,
@@ -197,8 +206,12 @@ fn put_file(root: &Path, key: &ObjectKey, file: &Path) -> io::Result<()> {
     // Moving a symbolic link would make its target an object that anybody may change.
     let mut is_moved = false;
     if fs::symlink_metadata(file)?.is_file() {
-        File::open(file)?.sync_all()?;
-        is_moved = staging::place(&object, |object| fs::rename(file, object)).is_ok();
+        let written = File::open(file)?;
+        // It is an object from now on, whenever its last byte was written; another user's file
+        // cannot be told so.
+        let is_ours = written.set_modified(SystemTime::now()).is_ok();
+        written.sync_all()?;
+        is_moved = is_ours && staging::place(&object, |object| fs::rename(file, object)).is_ok();
     }
     if !is_moved {
         // Another file system, or a reason for which copying fails too and which it then tells.

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -39,6 +40,8 @@ pub struct ObjectMeta {
     pub key: ObjectKey,
     /// Its length in bytes.
     pub size: u64,
+    /// When it was written, by the store's clock; some stores know whole seconds only.
+    pub modified: SystemTime,
 }
 
 /// Keeps objects under keys.
@@ -99,7 +102,7 @@ pub trait Store: std::fmt::Debug + Send + Sync {
     /// [`StoreError::NotFound`] when there is none; on any failure `file` is as it was.
     async fn get_file(&self, key: &ObjectKey, file: &Path) -> Result<(), StoreError>;
 
-    /// Tells whether an object exists, and its length.
+    /// Tells whether an object exists, its length, and when it was written.
     ///
     /// # Errors
     /// [`StoreError::NotFound`] when there is none, and only then.

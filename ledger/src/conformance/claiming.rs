@@ -365,3 +365,31 @@ pub async fn a_dead_worker_gives_all_back(fixture: &Fixture) {
         );
     }
 }
+
+/// Of a name's holder there is one, until it gives it back or is silent for too long.
+pub async fn a_name_has_one_holder(fixture: &Fixture) {
+    let hold = async |name: &str, by: &str, ttl| {
+        let held = fixture.ledger.hold(name, &worker(by), ttl).await;
+        held.unwrap()
+    };
+    assert!(hold("sweeper", "w1", LONG).await);
+    assert!(hold("sweeper", "w1", LONG).await, "it has it already");
+    assert!(!hold("sweeper", "w2", LONG).await);
+    assert!(hold("other", "w2", LONG).await, "another name");
+    assert!(!hold("sweeper", "w2", Duration::ZERO).await);
+    assert!(hold("sweeper", "w1", Duration::ZERO).await);
+    assert!(hold("sweeper", "w2", SHORT).await, "it was given back");
+    fixture.pass(OVER).await;
+    assert!(hold("sweeper", "w1", LONG).await, "it was let go");
+    assert!(!hold("sweeper", "w2", LONG).await);
+}
+
+/// With everything else that a dead worker had.
+pub async fn a_dead_worker_holds_nothing(fixture: &Fixture) {
+    let ledger = &fixture.ledger;
+    assert!(ledger.hold("sweeper", &worker("w1"), LONG).await.unwrap());
+    ledger.release_all(&worker("w2")).await.unwrap();
+    assert!(!ledger.hold("sweeper", &worker("w2"), LONG).await.unwrap());
+    ledger.release_all(&worker("w1")).await.unwrap();
+    assert!(ledger.hold("sweeper", &worker("w2"), LONG).await.unwrap());
+}

@@ -103,7 +103,7 @@ pub(super) fn finish(
 pub(super) fn retry(tx: &Transaction<'_>, now: Millis, job: &JobId) -> Result<bool, BoxError> {
     let revived = tx.execute(
         "UPDATE job SET status = 'running', phase = NULL, error = NULL, phases = '[]',
-                updated_at = ?2, started_at = ?2, ended_at = NULL
+                updated_at = ?2, started_at = NULL, ended_at = NULL
          WHERE id = ?1 AND status IN ('failed', 'cancelled')",
         params![job.as_str(), now],
     )?;

@@ -196,6 +196,19 @@ impl Ledger for SqliteLedger {
         .await
     }
 
+    async fn hold(
+        &self,
+        name: &str,
+        worker: &WorkerId,
+        ttl: Duration,
+    ) -> Result<bool, LedgerError> {
+        let (name, worker) = (name.to_owned(), worker.clone());
+        self.write("hold a name in", move |tx, now| {
+            tasks::hold(tx, now, &name, &worker, ttl)
+        })
+        .await
+    }
+
     async fn set_phase(&self, job: &JobId, phase: Phase) -> Result<(), LedgerError> {
         let job = job.clone();
         self.write("update a job in", move |tx, now| {

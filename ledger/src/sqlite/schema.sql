@@ -43,6 +43,13 @@ CREATE TABLE task (
 
 CREATE INDEX task_by_worker ON task (worker) WHERE worker IS NOT NULL;
 
+-- Leases that belong to no job.
+CREATE TABLE hold (
+    name       TEXT    PRIMARY KEY,
+    worker     TEXT    NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE worker (
     id             TEXT    PRIMARY KEY,
     slots          INTEGER NOT NULL,

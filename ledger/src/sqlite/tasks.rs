@@ -252,7 +252,25 @@ pub(super) fn release_all(tx: &Transaction<'_>, worker: &WorkerId) -> Result<(),
          WHERE worker = ?1",
         [worker.as_str()],
     )?;
+    tx.execute("DELETE FROM hold WHERE worker = ?1", [worker.as_str()])?;
     Ok(())
+}
+
+pub(super) fn hold(
+    tx: &Transaction<'_>,
+    now: Millis,
+    name: &str,
+    worker: &WorkerId,
+    ttl: Duration,
+) -> Result<bool, BoxError> {
+    let changed = tx.execute(
+        "INSERT INTO hold (name, worker, expires_at) VALUES (?1, ?2, ?3)
+         ON CONFLICT (name) DO UPDATE
+         SET worker = excluded.worker, expires_at = excluded.expires_at
+         WHERE worker = excluded.worker OR expires_at <= ?4",
+        params![name, worker.as_str(), now.saturating_add(millis(ttl)), now],
+    )?;
+    Ok(changed > 0)
 }
 
 /// Ends every lease of a job.

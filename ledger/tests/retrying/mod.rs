@@ -71,6 +71,14 @@ impl Ledger for Retrying {
     async fn release_all(&self, worker: &WorkerId) -> Result<(), LedgerError> {
         retry!(self.0.release_all(worker))
     }
+    async fn hold(
+        &self,
+        name: &str,
+        worker: &WorkerId,
+        ttl: Duration,
+    ) -> Result<bool, LedgerError> {
+        retry!(self.0.hold(name, worker, ttl))
+    }
     async fn set_phase(&self, job: &JobId, phase: Phase) -> Result<(), LedgerError> {
         retry!(self.0.set_phase(job, phase))
     }

@@ -20,21 +20,7 @@ use crate::{Consumer, DeadLetter, Delivery, QueueError, Receipt, Settlement};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Whose turn it is: the highest priority, then the job that has the fewest messages in hand, then
-/// the one that was served longest ago; of its messages the oldest.
-const NEXT: &str = "
-    WITH head AS (
-        SELECT priority, job, min(id) AS id FROM message
-        WHERE topic IN (SELECT value FROM json_each(?1)) AND visible_at <= ?2
-        GROUP BY priority, job)
-    SELECT message.id, delivery + 1, key, payload, topic
-    FROM head JOIN message USING (id)
-    ORDER BY head.priority DESC,
-        (SELECT count(*) FROM message AS held
-         WHERE held.consumer IS NOT NULL AND held.visible_at > ?2 AND held.job = head.job),
-        coalesce((SELECT served FROM turn WHERE turn.job = head.job), 0),
-        id
-    LIMIT 1";
+const NEXT: &str = include_str!("next.sql");
 
 /// Longer than any wait that anybody means.
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -140,6 +126,24 @@ impl Consumer for SqliteConsumer {
     }
 }
 
+/// A row of `next.sql`.
+fn delivery(row: &rusqlite::Row<'_>, topics: &[Topic]) -> Result<Delivery, rusqlite::Error> {
+    let name: String = row.get(4)?;
+    let topic = topics.iter().find(|topic| topic.as_str() == name);
+    let topic = *topic.ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    Ok(Delivery {
+        receipt: Receipt {
+            topic,
+            partition: 0,
+            offset: row.get(0)?,
+            delivery: row.get(1)?,
+        },
+        topic,
+        key: row.get(2)?,
+        payload: row.get(3)?,
+    })
+}
+
 /// Keeps the deliveries of a consumer until it is closed or dropped, then gives back those that
 /// are left. A process that dies does not get to that: deadlines pass.
 async fn keep(member: Arc<Member>, mut gone: oneshot::Receiver<()>) {
@@ -212,23 +216,8 @@ impl Member {
         while deliveries.len() < max {
             let found = transaction
                 .prepare_cached(NEXT)?
-                .query_row(params![names, now], |row| {
-                    let name: String = row.get(4)?;
-                    let topic = topics.iter().find(|topic| topic.as_str() == name);
-                    Ok(topic.copied().map(|topic| Delivery {
-                        receipt: Receipt {
-                            topic,
-                            partition: 0,
-                            offset: row.get(0).unwrap_or_default(),
-                            delivery: row.get(1).unwrap_or_default(),
-                        },
-                        topic,
-                        key: row.get(2).unwrap_or_default(),
-                        payload: row.get(3).unwrap_or_default(),
-                    }))
-                })
-                .optional()?
-                .flatten();
+                .query_row(params![names, now], |row| delivery(row, topics))
+                .optional()?;
             let Some(delivery) = found else { break };
             let sql = "UPDATE message SET consumer = ?2, visible_at = ?3, delivery = delivery + 1
                        WHERE id = ?1";

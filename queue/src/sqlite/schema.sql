@@ -6,6 +6,7 @@ CREATE TABLE message (
     job        TEXT    NOT NULL,
     -- Higher ones first.
     priority   INTEGER NOT NULL,
+    -- In milliseconds since 1970; that of the first time where it is delivered again.
     published_at INTEGER NOT NULL,
     key        TEXT    NOT NULL,
     payload    BLOB    NOT NULL,
@@ -27,3 +28,5 @@ CREATE TABLE turn (
     job    TEXT    PRIMARY KEY,
     served INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX turn_by_served ON turn (served);

@@ -1,5 +1,7 @@
 //! One object at a time: writing, reading, deleting.
 
+use std::time::{Duration, SystemTime};
+
 use bytes::Bytes;
 
 use super::{Fixture, assert_not_found, key, listed, pattern};
@@ -70,6 +72,32 @@ pub async fn a_large_object_is_whole(fixture: &Fixture) {
         let file = fixture.path("fetched");
         store.get_file(key, &file).await.unwrap();
         assert!(std::fs::read(&file).unwrap() == bytes, "`{key}` differs");
+    }
+}
+
+/// Not when the file that it was made from was. Looking it up and listing it say the same.
+pub async fn an_object_knows_when_it_was_written(fixture: &Fixture) {
+    const CLOCKS_DIFFER_BY: Duration = Duration::from_secs(60);
+    let store = &fixture.store;
+    let file = fixture.file("old", b"from a file");
+    let day = Duration::from_secs(24 * 60 * 60);
+    std::fs::File::open(&file)
+        .unwrap()
+        .set_modified(SystemTime::now() - day)
+        .unwrap();
+    store.put(&key("a/put"), "put".into()).await.unwrap();
+    store.put_new(&key("a/new"), "new".into()).await.unwrap();
+    store.put_file(&key("a/file"), &file).await.unwrap();
+    let listed = store.list("a/", None, 10).await.unwrap();
+    assert_eq!(listed.len(), 3);
+    for meta in listed {
+        assert_eq!(store.head(&meta.key).await.unwrap(), meta);
+        let (now, then) = (SystemTime::now(), meta.modified);
+        assert!(
+            then > now - CLOCKS_DIFFER_BY && then < now + CLOCKS_DIFFER_BY,
+            "`{}` was written at {then:?}, it is {now:?}",
+            meta.key
+        );
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use reelmill_common::ObjectKey;
 
-use super::means_missing;
+use super::{means_missing, object_meta};
 use crate::ObjectMeta;
 
 pub(super) fn list(
@@ -99,10 +99,7 @@ impl Page<'_> {
 
     fn add(&mut self, key: ObjectKey) -> io::Result<()> {
         match fs::metadata(self.root.join(key.as_str())) {
-            Ok(meta) => self.found.push(ObjectMeta {
-                key,
-                size: meta.len(),
-            }),
+            Ok(meta) => self.found.push(object_meta(key, &meta)?),
             // Deleted since the folder was read.
             Err(error) if means_missing(&error) => {}
             Err(error) => return Err(error),

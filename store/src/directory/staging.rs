@@ -123,6 +123,52 @@ pub(super) fn place(object: &Path, step: impl Fn(&Path) -> io::Result<()>) -> io
     }
 }
 
+/// Gives a file a name that must be free, else the answer is [`ErrorKind::AlreadyExists`].
+type Way = fn(&Path, &Path) -> io::Result<()>;
+
+/// Unlike a plain rename, a link fails where a file is, so that of many callers one wins. A file
+/// system without links (exFAT, some of FUSE and SMB) may have a rename that does so too.
+pub(super) const WAYS: [Way; 2] = [|from, to| fs::hard_link(from, to), rename_new];
+
+/// Puts a staged file in a place that must be free, in the first way that the file system has.
+pub(super) fn place_new(staged: &Path, object: &Path, ways: &[Way]) -> io::Result<()> {
+    for way in ways {
+        match way(staged, object) {
+            Err(error) if cannot_do(&error) => {}
+            done => return done,
+        }
+    }
+    let message = "this file system cannot hold the work in progress: choose another folder";
+    Err(io::Error::new(ErrorKind::Unsupported, message))
+}
+
+/// Whether a file system lacks an operation: it says so in many ways.
+fn cannot_do(error: &io::Error) -> bool {
+    const EPERM: i32 = 1;
+    const EINVAL: i32 = 22;
+    const EMLINK: i32 = 31;
+    error.kind() == ErrorKind::Unsupported
+        || matches!(error.raw_os_error(), Some(EPERM | EINVAL | EMLINK))
+}
+
+/// Renames a file, unless the new name is taken.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+    Ok(renameat2(
+        AT_FDCWD,
+        from,
+        AT_FDCWD,
+        to,
+        RenameFlags::RENAME_NOREPLACE,
+    )?)
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn rename_new(_from: &Path, _to: &Path) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
+}
+
 /// Makes a folder and those above it. "There is one" is for the object, not for its folder: such an
 /// answer means that a file has the folder's place, or that the folder was removed meanwhile.
 fn make_folder(folder: &Path) -> io::Result<()> {
@@ -179,5 +225,7 @@ pub(super) fn copy_over(object: &mut File, folder: &Path, file: &Path) -> io::Re
     let (staged, mut copy) = Staged::create(folder, ".reelmill-")?;
     object.rewind()?;
     io::copy(object, &mut copy)?;
+    // A name must not become durable before what it names.
+    copy.sync_all()?;
     fs::rename(&staged.path, file)
 }

@@ -85,6 +85,34 @@ fn an_object_is_copied_where_it_cannot_be_linked() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "object");
 }
 
+#[test]
+fn without_links_a_rename_puts_new_objects_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let object = folder.path().join("object");
+    let put_new = |text: &str, ways: &[fn(&Path, &Path) -> io::Result<()>]| {
+        let staged = folder.path().join("staged");
+        fs::write(&staged, text).unwrap();
+        staging::place_new(&staged, &object, ways)
+    };
+    // As exFAT and some of FUSE answer.
+    let no_links = |_: &Path, _: &Path| Err(io::Error::from_raw_os_error(1));
+    let without_links = [no_links, staging::WAYS[1]];
+    put_new("first", &without_links).unwrap();
+    let taken = put_new("second", &without_links).unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+    assert_eq!(fs::read_to_string(&object).unwrap(), "first");
+
+    let error = put_new(
+        "third",
+        &[no_links, |_, _| Err(ErrorKind::Unsupported.into())],
+    );
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "this file system cannot hold the work in progress: choose another folder"
+    );
+    assert_eq!(fs::read_to_string(&object).unwrap(), "first");
+}
+
 #[tokio::test]
 async fn opening_removes_what_died_a_day_ago_and_keeps_what_is_being_written() {
     let (folder, store) = store();

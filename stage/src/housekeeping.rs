@@ -1,0 +1,317 @@
+//! What nobody else does: ends what takes too long, removes what is kept no longer, and picks up
+//! what a crash left between two steps.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use reelmill_common::job::{JobError, JobStatus};
+use reelmill_common::message::{Message, Topic};
+use reelmill_common::request::JobRequest;
+use reelmill_common::upload::Upload;
+use reelmill_common::{JobId, ObjectKey, WorkerId, key};
+use reelmill_ledger::{JobRecord, Millis, NewJob};
+
+use crate::leftovers::{clear, delete_all, list};
+use crate::lifecycle::{ingest, remove, submit_upload};
+use crate::rebuild::{load_json, missing, publish, rebuild};
+use crate::{Ports, Shutdown, StageError, exists, manifest, revisions};
+
+/// The lease that makes one process of all do this.
+const NAME: &str = "housekeeping";
+
+/// A job of which nothing was heard for so long may have lost its messages.
+const QUIET: Duration = Duration::from_secs(2 * 60);
+
+/// Ended jobs are looked through so often: there may be many.
+const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// Whoever worked on a job has dropped it so long after its end.
+const DROPPED_AFTER: Duration = Duration::from_secs(60);
+
+/// What is left of a job that ended longer ago was removed by an earlier process.
+const SWEPT_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many jobs are listed at once.
+const PAGE: usize = 200;
+
+const OPEN: [JobStatus; 2] = [JobStatus::Pending, JobStatus::Running];
+const ENDED: [JobStatus; 3] = [
+    JobStatus::Completed,
+    JobStatus::Failed,
+    JobStatus::Cancelled,
+];
+
+/// How a process keeps house.
+#[derive(Clone, Debug)]
+pub struct HousekeepingSettings {
+    /// In whose name the lease is held.
+    pub worker: WorkerId,
+    /// How often it looks; half a minute is good.
+    pub every: Duration,
+    /// How long ended jobs are kept; `None` is for ever.
+    pub retention: Option<Duration>,
+    /// How many encodes are expected to run at once, for jobs that it submits.
+    pub slots: u32,
+}
+
+/// Keeps house until shutdown. Any number of processes may do this: one of them works, the others
+/// take over when it dies. What fails is logged and done again the next time.
+pub async fn housekeep(ports: Ports, settings: HousekeepingSettings, mut shutdown: Shutdown) {
+    let (every, worker) = (settings.every, settings.worker.clone());
+    let mut keeper = Housekeeper::new(ports, settings);
+    loop {
+        tokio::select! {
+            () = keeper.tick(now()) => {}
+            () = shutdown.wait() => break,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = shutdown.wait() => break,
+        }
+    }
+    let given_back = keeper.ports.ledger.hold(NAME, &worker, Duration::ZERO);
+    if let Err(error) = given_back.await {
+        tracing::debug!(error = %StageError::of(&error), "others keep house after a while only");
+    }
+}
+
+fn now() -> Millis {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    now.map_or(0, millis)
+}
+
+fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Keeps house step by step.
+#[derive(Debug)]
+pub struct Housekeeper {
+    ports: Ports,
+    settings: HousekeepingSettings,
+    next_sweep: Millis,
+    /// Ends after which nothing was left to clear.
+    cleared: BTreeSet<(JobId, Millis)>,
+}
+
+impl Housekeeper {
+    /// One that has done nothing yet.
+    #[must_use]
+    pub fn new(ports: Ports, settings: HousekeepingSettings) -> Self {
+        Self {
+            ports,
+            settings,
+            next_sweep: 0,
+            cleared: BTreeSet::new(),
+        }
+    }
+
+    /// Does once all there is to do at the time `now`, unless another process does it.
+    pub async fn tick(&mut self, now: Millis) {
+        let ttl = self.settings.every.saturating_mul(3);
+        let ledger = &self.ports.ledger;
+        match ledger.hold(NAME, &self.settings.worker, ttl).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return log("keep house", &StageError::of(&error)),
+        }
+        if let Err(error) = self.look_after_open_jobs(now).await {
+            log("look after jobs", &error);
+        }
+        if let Err(error) = self.look_after_uploads(now).await {
+            log("look after uploads", &error);
+        }
+        if now >= self.next_sweep {
+            self.next_sweep = now.saturating_add(millis(SWEEP_EVERY));
+            if let Err(error) = self.sweep(now).await {
+                log("clear up after jobs", &error);
+            }
+        }
+    }
+
+    /// Ends jobs that take longer than they may, and asks again for what nobody seems to do.
+    async fn look_after_open_jobs(&self, now: Millis) -> Result<(), StageError> {
+        let open = jobs(&self.ports, &OPEN).await?;
+        for job in open.iter().filter(|job| is_late(job, now)) {
+            let limit = job.options.time_limit_s.unwrap_or_default();
+            let error = JobError {
+                code: "time-limit".to_owned(),
+                message: format!(
+                    "`{}` took longer than its limit of {limit} s: raise it or choose a faster profile",
+                    job.name
+                ),
+                retryable: true,
+                detail: String::new(),
+                task: None,
+            };
+            let end = JobStatus::Failed;
+            let ended = self.ports.ledger.finish(&job.id, end, Some(&error)).await?;
+            if ended == Some(end) {
+                tracing::error!(job = %job.id, code = error.code, error = error.message, "the job fails");
+            }
+        }
+        let quiet = |job: &&JobRecord| now.saturating_sub(job.updated_at) >= millis(QUIET);
+        if open.iter().any(|job| quiet(&job)) {
+            republish(&self.ports, &open).await?;
+        }
+        Ok(())
+    }
+
+    /// Submits what is whole and clears away what has expired.
+    async fn look_after_uploads(&self, now: Millis) -> Result<(), StageError> {
+        for record in list(self.ports.store.as_ref(), "uploads/").await? {
+            if let Err(error) = self.look_after_upload(&record, now).await {
+                tracing::warn!(upload = %record, %error, "cannot look after an upload");
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_after_upload(&self, record: &ObjectKey, now: Millis) -> Result<(), StageError> {
+        let store = self.ports.store.as_ref();
+        let Some(upload) = load_json::<Upload>(store, record).await? else {
+            return Ok(());
+        };
+        if exists(store, &key::source(&upload.job)).await? {
+            // Whoever was about to submit it may have died.
+            return submit_upload(&self.ports, &upload, self.settings.slots).await;
+        }
+        if upload.expires_at > now {
+            return Ok(());
+        }
+        tracing::info!(job = %upload.job, "an upload was not finished in time and is removed");
+        delete_all(store, &format!("raw/{}/", upload.job)).await?;
+        Ok(store.delete(record).await?)
+    }
+
+    /// Removes what is kept no longer, and what attempts left that came to nothing.
+    async fn sweep(&mut self, now: Millis) -> Result<(), StageError> {
+        let mut cleared = BTreeSet::new();
+        for job in jobs(&self.ports, &ENDED).await? {
+            let Some(ended_at) = job.ended_at else {
+                continue;
+            };
+            let age = Duration::from_millis(now.saturating_sub(ended_at));
+            if self.settings.retention.is_some_and(|kept| age >= kept) {
+                match remove(&self.ports, &job.id).await {
+                    Ok(()) => tracing::info!(job = %job.id, "removed: it was kept long enough"),
+                    Err(error) => tracing::warn!(job = %job.id, %error, "cannot remove the job"),
+                }
+            } else if (DROPPED_AFTER..SWEPT_AFTER).contains(&age) {
+                let end = (job.id, ended_at);
+                let is_clear = self.cleared.contains(&end)
+                    || match clear(self.ports.store.as_ref(), &end.0, ended_at).await {
+                        Ok(()) => true,
+                        Err(error) => {
+                            tracing::warn!(job = %end.0, %error, "cannot clear up after the job");
+                            false
+                        }
+                    };
+                if is_clear {
+                    cleared.insert(end);
+                }
+            }
+        }
+        self.cleared = cleared;
+        Ok(())
+    }
+}
+
+fn log(what: &str, error: &StageError) {
+    tracing::warn!(%error, "cannot {what}");
+}
+
+/// Whether a job has taken longer than its submitter allowed.
+fn is_late(job: &JobRecord, now: Millis) -> bool {
+    let (Some(limit), Some(started_at)) = (job.options.time_limit_s, job.started_at) else {
+        return false;
+    };
+    now.saturating_sub(started_at) >= limit.saturating_mul(1000)
+}
+
+/// Every job of these statuses.
+async fn jobs(ports: &Ports, statuses: &[JobStatus]) -> Result<Vec<JobRecord>, StageError> {
+    let mut all = Vec::new();
+    for status in statuses {
+        let mut after = None;
+        loop {
+            let page = ports
+                .ledger
+                .jobs(Some(*status), after.as_ref(), PAGE)
+                .await?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.id.clone());
+            all.extend(page);
+        }
+    }
+    Ok(all)
+}
+
+/// Goes on where an earlier process stopped: to be called once when a service starts. Publishes what
+/// open jobs need and the queue has lost, and learns from the store what a ledger that was emptied
+/// has forgotten.
+///
+/// # Errors
+/// A port that fails.
+pub async fn resume(ports: &Ports) -> Result<(), StageError> {
+    if ports.ledger.counts().await?.values().all(|jobs| *jobs == 0) {
+        learn(ports).await?;
+    }
+    let open = jobs(ports, &OPEN).await?;
+    republish(ports, &open).await
+}
+
+/// Makes every job of the store known to an empty ledger. Those that had failed or were cancelled
+/// run again: the store does not know of that.
+async fn learn(ports: &Ports) -> Result<(), StageError> {
+    let store = ports.store.as_ref();
+    for record in list(store, "raw/").await? {
+        if record.file_name() != "request.json" {
+            continue;
+        }
+        let job = record.as_str().split('/').nth(1).map(JobId::new);
+        let Some(Ok(job)) = job else { continue };
+        if rebuild(ports, &job).await? {
+            continue;
+        }
+        if let Some(request) = load_json::<JobRequest>(store, &record).await? {
+            ports.ledger.create_job(&NewJob::of(&job, &request)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Publishes what jobs need, of each topic only where the queue has fewer messages than are needed
+/// and so must have lost some: one that has lost none would deliver everything twice.
+async fn republish(ports: &Ports, open: &[JobRecord]) -> Result<(), StageError> {
+    let mut needed: BTreeMap<Topic, Vec<Message>> = BTreeMap::new();
+    for job in open {
+        match needed_by(ports, &job.id).await {
+            Ok(messages) => {
+                for message in messages {
+                    needed.entry(message.topic()).or_default().push(message);
+                }
+            }
+            Err(error) => tracing::warn!(job = %job.id, %error, "cannot tell what a job needs"),
+        }
+    }
+    for (topic, messages) in needed {
+        let waiting = ports.queue.backlog(topic).await?;
+        let has_lost_some = waiting.is_none_or(|waiting| waiting.messages < messages.len() as u64);
+        if has_lost_some {
+            tracing::info!(%topic, messages = messages.len(), "the queue has lost messages");
+            publish(ports, &messages).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn needed_by(ports: &Ports, job: &JobId) -> Result<Vec<Message>, StageError> {
+    let store = ports.store.as_ref();
+    if let Some(manifest) = manifest(store, job).await? {
+        let revisions = revisions(store, job).await?;
+        return Ok(missing(ports, &manifest, &revisions).await?.0);
+    }
+    let request = load_json::<JobRequest>(store, &key::request(job)).await?;
+    Ok(request.iter().map(|request| ingest(job, request)).collect())
+}

@@ -1,0 +1,161 @@
+//! How a job begins, ends early, begins again and goes for good.
+
+use reelmill_common::job::JobStatus;
+use reelmill_common::manifest::{Location, Manifest, Revision};
+use reelmill_common::message::Message;
+use reelmill_common::request::{JobRequest, VERSION};
+use reelmill_common::upload::Upload;
+use reelmill_common::{JobId, ObjectKey, TaskId, TaskKey, key};
+use reelmill_ledger::NewJob;
+use reelmill_store::Store;
+
+use crate::leftovers::{delete_all, named_by};
+use crate::rebuild::{load_json, publish, rebuild};
+use crate::{Ports, StageError, create_json, exists, manifest, publish_missing, revisions};
+
+/// Submits a job: its request, then its place in the ledger, then the message. Idempotent: after an
+/// error, or to be sure, it is called again with the same request. A request that is there already
+/// stays, since workers may have read it.
+///
+/// # Errors
+/// A port that fails.
+pub async fn submit(ports: &Ports, job: &JobId, request: &JobRequest) -> Result<(), StageError> {
+    create_json(ports.store.as_ref(), &key::request(job), request).await?;
+    ports.ledger.create_job(&NewJob::of(job, request)).await?;
+    publish(ports, &[ingest(job, request)]).await
+}
+
+/// The message that asks for a job's plan.
+pub(crate) fn ingest(job: &JobId, request: &JobRequest) -> Message {
+    let task = TaskId {
+        job: job.clone(),
+        key: TaskKey::Ingest,
+    };
+    Message {
+        profile: request.profile.name.clone(),
+        priority: request.options.priority,
+        ..Message::new(task)
+    }
+}
+
+/// Turns an upload that is whole into its job; `slots` is how many encodes are expected to run at
+/// once. The upload's record goes last, so that whoever finds it there calls this again.
+///
+/// # Errors
+/// A port that fails.
+pub async fn submit_upload(ports: &Ports, upload: &Upload, slots: u32) -> Result<(), StageError> {
+    let order = upload.order.clone();
+    let request = JobRequest {
+        version: VERSION,
+        name: order.name,
+        location: Location::Stored {
+            job: upload.job.clone(),
+        },
+        profile: order.profile,
+        proof: order.proof,
+        slots,
+        window_ms: None,
+        trusted: false,
+        options: order.options,
+    };
+    submit(ports, &upload.job, &request).await?;
+    Ok(ports.store.delete(&key::upload(&upload.job)).await?)
+}
+
+/// Ends a job as cancelled. The answer is the status that it then has, another one where it had
+/// ended before; `None` when it is unknown.
+///
+/// Whoever works on it notices with the next renewal of its lease, drops the work and removes what
+/// that had made so far. Whole chunks stay, so that a retry does only what is missing.
+///
+/// # Errors
+/// A ledger that fails.
+pub async fn cancel(ports: &Ports, job: &JobId) -> Result<Option<JobStatus>, StageError> {
+    Ok(ports.ledger.finish(job, JobStatus::Cancelled, None).await?)
+}
+
+/// Runs a failed or cancelled job once more, without doing again what is done. `false` when the job
+/// is in no such state. One that dies half-way leaves a running job, whose messages housekeeping
+/// publishes.
+///
+/// # Errors
+/// A port that fails; also when the store has neither the job's plan nor its request.
+pub async fn retry(ports: &Ports, job: &JobId) -> Result<bool, StageError> {
+    let (store, ledger) = (ports.store.as_ref(), &ports.ledger);
+    let record = ledger.job(job).await?;
+    let ended = record
+        .is_some_and(|record| record.status.is_terminal() && record.status != JobStatus::Completed);
+    if !ended {
+        return Ok(false);
+    }
+    let Some(manifest) = manifest(store, job).await? else {
+        let request = load_json::<JobRequest>(store, &key::request(job)).await?;
+        let Some(request) = request else {
+            let message = format!("`{}` is gone: submit the job again", key::request(job));
+            return Err(StageError::permanent("request-missing", message));
+        };
+        // Before the message: whoever gets it must not find a job that has ended.
+        let revived = ledger.retry(job).await?;
+        if revived {
+            publish(ports, &[ingest(job, &request)]).await?;
+        }
+        return Ok(revived);
+    };
+    let revisions = revisions(store, job).await?;
+    let revived = if unmark_torn(store, &manifest, &revisions).await? {
+        // A ledger does not take back that a task is done.
+        ledger.forget(job).await?;
+        rebuild(ports, job).await?
+    } else {
+        ledger.retry(job).await?
+    };
+    if revived {
+        publish_missing(ports, &manifest, &revisions).await?;
+    }
+    Ok(revived)
+}
+
+/// Removes every done-marker that names an object which is gone, and tells whether there was one.
+///
+/// A worker that is dropped removes what it made unless its marker is there. A marker that was on
+/// its way at that moment may arrive later and then names nothing.
+async fn unmark_torn(
+    store: &dyn Store,
+    manifest: &Manifest,
+    revisions: &[Revision],
+) -> Result<bool, StageError> {
+    let pieces = format!("transcoded/{}/", manifest.job);
+    let mut found = false;
+    for task in manifest.tasks(revisions) {
+        let marker = key::marker(&manifest.job, task);
+        let named = named_by(store, &marker).await?;
+        for name in named.iter().filter(|name| name.starts_with(&pieces)) {
+            let Ok(piece) = ObjectKey::new(name.as_str()) else {
+                continue;
+            };
+            if !exists(store, &piece).await? {
+                tracing::warn!(job = %manifest.job, %task, %piece, "a piece is gone: done again");
+                store.delete(&marker).await?;
+                found = true;
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Removes a job: everything that the store has of it, at last its place in the ledger. Idempotent;
+/// one that died half-way is finished by the next call. A job that is running is cancelled first.
+///
+/// # Errors
+/// A port that fails.
+pub async fn remove(ports: &Ports, job: &JobId) -> Result<(), StageError> {
+    let (store, ledger) = (ports.store.as_ref(), &ports.ledger);
+    ledger.finish(job, JobStatus::Cancelled, None).await?;
+    // Whoever lists jobs by the ledger finds it until all is gone.
+    for folder in ["transcoded", "chunks", "raw"] {
+        delete_all(store, &format!("{folder}/{job}/")).await?;
+    }
+    store.delete(&key::upload(job)).await?;
+    Ok(ledger.forget(job).await?)
+}

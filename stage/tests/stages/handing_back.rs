@@ -1,0 +1,78 @@
+//! Work that this worker cannot do is left to another, at no cost; a bug costs an attempt.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use reelmill_common::TaskKey;
+use reelmill_common::job::JobStatus;
+use reelmill_stage::{Handler, Outcome, Settings, StageError, Work, submit};
+
+use crate::toy::{Place, Running, Toy, job, request, settings};
+
+/// Refuses the first chunk some times.
+#[derive(Debug)]
+struct Refusing {
+    toy: Arc<Toy>,
+    refusals: u32,
+    with: fn() -> StageError,
+    tries: AtomicU32,
+    attempts: AtomicU32,
+}
+
+#[async_trait]
+impl Handler for Refusing {
+    async fn handle(&self, work: &Work) -> Result<Outcome, StageError> {
+        if matches!(work.task.key, TaskKey::Chunk { .. }) {
+            self.attempts.fetch_max(work.attempt, Ordering::SeqCst);
+            if self.tries.fetch_add(1, Ordering::SeqCst) < self.refusals {
+                return Err((self.with)());
+            }
+        }
+        self.toy.handle(work).await
+    }
+}
+
+async fn refused(refusals: u32, with: fn() -> StageError) -> (JobStatus, u32) {
+    let place = Place::new();
+    let job = job("j1");
+    submit(&place.ports, &job, &request()).await.unwrap();
+    let handler = Arc::new(Refusing {
+        toy: Toy::new(&place.ports, 1, None),
+        refusals,
+        with,
+        tries: AtomicU32::new(0),
+        attempts: AtomicU32::new(0),
+    });
+    let settings = Settings {
+        max_attempts: 2,
+        ..settings()
+    };
+    let dynamic: Arc<dyn Handler> = Arc::<Refusing>::clone(&handler);
+    let running = Running::start(&place.ports, dynamic, settings);
+    let status = place.ended(&job).await.status;
+    running.stop().await;
+    (status, handler.attempts.load(Ordering::SeqCst))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_handed_back_costs_no_attempt() {
+    let ended = refused(4, || {
+        StageError::hand_back("ffmpeg-differs", "use another ffmpeg")
+    })
+    .await;
+    assert_eq!(ended, (JobStatus::Completed, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_in_passing_costs_one_each_time() {
+    let fail = || StageError::passing("flaky", "it may work next time");
+    assert_eq!(refused(1, fail).await, (JobStatus::Completed, 2));
+    assert_eq!(refused(2, fail).await, (JobStatus::Failed, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_costs_an_attempt_and_not_the_job() {
+    let ended = refused(1, || panic!("a bug, for the test")).await;
+    assert_eq!(ended, (JobStatus::Completed, 2));
+}
