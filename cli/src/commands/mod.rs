@@ -2,6 +2,7 @@
 
 mod deliver;
 pub(crate) mod doctor;
+mod intent;
 pub(crate) mod profiles;
 mod submit;
 pub(crate) mod transcode;
