@@ -85,6 +85,16 @@ has_ffmpeg() {
     has ffmpeg && has ffprobe
 }
 
+# Ubuntu 22.04 has 4.4. The first line is `ffmpeg version 5.1.9-0+deb12u1 Copyright …`; a build from
+# git has no such number and is taken for a new one.
+need_ffmpeg() {
+    local version
+    version=$(ffmpeg -version | sed -n '1s/^ffmpeg version n\{0,1\}\([0-9]*\.[0-9]*\).*/\1/p')
+    [ -z "$version" ] && return
+    printf '5.1\n%s\n' "$version" | sort --version-sort --check=quiet ||
+        fail "ffmpeg $version is too old: put ffmpeg and ffprobe 5.1 or newer on the PATH, then try again"
+}
+
 makes_venvs() {
     # Debian takes pip's seed out of python3 and puts it into python3-venv.
     python3 -c 'import ensurepip, venv'
@@ -97,12 +107,36 @@ want_basics() {
     want ffmpeg has_ffmpeg
 }
 
-# A browser, what drives it, and a second opinion on files.
+# Whether apt could install a package.
+apt_offers() {
+    has apt-get >/dev/null || return 1
+    if [ -z "$(apt-cache madison "$1" 2>/dev/null)" ] && [ -z "$REELMILL_APT_UPDATED" ]; then
+        apt_get update >/dev/null 2>&1 || true
+        REELMILL_APT_UPDATED=1
+    fi
+    [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]
+}
+
+# shellcheck disable=SC2034 # for the scripts that source this
+readonly NO_BROWSER="there is no \`chromium\`, and apt has none to install (Ubuntu has it as a snap only)"
+
+# The path of Chromium; nothing where there is none.
+browser() {
+    printf '%s\n' "${CHROMIUM:-$(has chromium || true)}"
+}
+
+has_browser() {
+    [ -n "$(browser)" ]
+}
+
+# A browser, what drives it, and a second opinion on files. Where no browser can be had, the others.
 want_playback() {
     want mediainfo has mediainfo
-    want chromium has chromium
     want nodejs has node
     want npm has npm
+    if ! has_browser && apt_offers chromium; then
+        missing+=(chromium)
+    fi
 }
 
 # ---- Rust ----
@@ -119,34 +153,51 @@ rust_is_new_enough() {
     printf '%s\n%s\n' "$(rust_version)" "${version%%-*}" | sort --version-sort --check=quiet
 }
 
+# Where rustup puts cargo. Only a new login shell has it on its PATH, and not ahead of the system's.
+cargo_home_first() {
+    local bin=${CARGO_HOME:-$HOME/.cargo}/bin
+    if ! rust_is_new_enough && [ -x "$bin/cargo" ]; then
+        PATH=$bin:$PATH
+    fi
+}
+
 # Makes sure of cargo. Called in the workspace's folder.
 need_rust() {
-    # rustup puts cargo there, and only a new login shell has it on its PATH.
-    if ! has cargo >/dev/null && [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/cargo" ]; then
-        PATH=${CARGO_HOME:-$HOME/.cargo}/bin:$PATH
-    fi
+    cargo_home_first
     rust_is_new_enough && return
     local advice
     advice="Rust $(rust_version) or newer is needed: get it from https://rustup.rs, then try again"
     if ! has rustup >/dev/null; then
-        # Debian 13 and Ubuntu 24.04 have it; where cargo came from apt, rustup would push it out.
-        if ! has apt-get >/dev/null || has cargo >/dev/null; then
-            fail "$advice"
+        has apt-get >/dev/null || fail "$advice"
+        # Debian 13 and Ubuntu 24.04 have it. Where cargo came from apt, it would be pushed out.
+        if ! has cargo >/dev/null && apt_offers rustup; then
+            say "installing rustup"
+            apt_install rustup
+        else
+            install_rustup || fail "the installer of rustup failed. $advice"
         fi
-        missing=()
-        if [ -z "$(apt-cache madison rustup 2>/dev/null)" ] && [ -z "$REELMILL_APT_UPDATED" ]; then
-            apt_get update >/dev/null 2>&1 || true
-            REELMILL_APT_UPDATED=1
-        fi
-        [ -n "$(apt-cache madison rustup 2>/dev/null)" ] || fail "$advice"
-        say "installing rustup"
-        apt_install rustup
     fi
     say "installing the current stable Rust"
     rustup toolchain install stable --profile minimal >&2 || fail "rustup cannot install it. $advice"
     # For this run alone: which toolchain is the default stays as it was.
     export RUSTUP_TOOLCHAIN=stable
     rust_is_new_enough || fail "$advice"
+}
+
+# The official way, for releases without the package. A cargo of apt's stays as it is.
+install_rustup() {
+    local installer code=0
+    want ca-certificates has_certificates
+    want curl has curl
+    install_missing
+    say "installing rustup from https://sh.rustup.rs into ${CARGO_HOME:-$HOME/.cargo}; your shell's settings stay as they are"
+    installer=$(mktemp)
+    curl --proto '=https' --tlsv1.2 --silent --show-error --fail --output "$installer" https://sh.rustup.rs &&
+        RUSTUP_INIT_SKIP_PATH_CHECK=yes sh "$installer" -y --profile minimal --no-modify-path >&2 ||
+        code=1
+    rm -f "$installer"
+    cargo_home_first
+    return "$code"
 }
 
 # The folder that cargo builds in, made absolute.

@@ -87,7 +87,7 @@ pub(crate) struct TranscodeArgs {
     /// Transcode also what looks like a decompression bomb
     #[arg(long)]
     pub(crate) trust: bool,
-    /// Overwrite a folder that holds other outputs, and drop unfinished work in it
+    /// Overwrite a folder that holds other outputs, and drop another job's unfinished work in it
     #[arg(long)]
     pub(crate) force: bool,
     /// End with one line of JSON on standard output

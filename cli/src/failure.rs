@@ -27,8 +27,8 @@ pub(crate) struct Failure {
     pub(crate) message: String,
     /// The tail of ffmpeg's own words, or nothing.
     pub(crate) detail: String,
-    /// Whether trying again is in vain, so that unfinished work is of no use.
-    pub(crate) for_good: bool,
+    /// Whether the job has ended and trying again as it is is in vain.
+    pub(crate) permanent: bool,
 }
 
 impl Failure {
@@ -46,12 +46,36 @@ impl Failure {
             code: code.to_owned(),
             message: message.into(),
             detail: String::new(),
-            for_good: false,
+            permanent: false,
         }
     }
 
     pub(crate) fn of(error: &(impl Retryable + 'static)) -> Self {
         StageError::of(error).into()
+    }
+
+    /// Whether the fault is the source's, or that of what was asked for: no other machine and no
+    /// repair of this one would make more of it, so that unfinished work is of no use. Everything
+    /// else keeps it: a missing ffmpeg, a dead disk, too little memory.
+    pub(crate) fn condemns_the_source(&self) -> bool {
+        let codes = [
+            "audio-broken",
+            "decompression-bomb",
+            "media-damaged",
+            "mp4-out-of-range",
+            "no-frames",
+            "not-media",
+            "nothing-decoded",
+            "nothing-to-transcode",
+            "timestamps-broken",
+            "too-many-tracks",
+        ];
+        self.permanent && codes.contains(&self.code.as_str())
+    }
+
+    /// Whether a plan is there that this reelmill cannot understand.
+    pub(crate) fn is_about_a_plan(&self) -> bool {
+        ["object-malformed", "manifest-newer"].contains(&self.code.as_str())
     }
 
     /// What a person reads, where there still is one: `eprintln!` would panic.
@@ -80,7 +104,7 @@ impl From<StageError> for Failure {
             code: error.code,
             message: error.message,
             detail: error.detail,
-            for_good: false,
+            permanent: false,
         }
     }
 }
@@ -96,7 +120,7 @@ impl From<JobError> for Failure {
         Self {
             exit: exit_of(&error.code),
             // The old source may be put back.
-            for_good: !error.retryable && !error.code.starts_with("source-"),
+            permanent: !error.retryable && !error.code.starts_with("source-"),
             code: error.code,
             message: error.message,
             detail: error.detail,

@@ -1,14 +1,32 @@
 //! The output folder: its lock, its unfinished work, its finished outputs.
 
+use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
 
+use reelmill_common::ObjectKey;
 use reelmill_common::certificate::Certificate;
 
 use crate::failure::{Exit, Failure, io};
 
 /// Work in progress, gone when the job is done.
 const WORK: &str = ".reelmill";
+
+/// In the work folder: held while a process works on it.
+const LOCK: &str = "lock";
+
+/// In the work folder: certificates of outputs that are being replaced, one for each job. They say
+/// what is to be removed once the new outputs are there, also to the run after one that was killed.
+const REPLACED: &str = "replaced";
+
+/// In the work folder: what processes of this run work in.
+const SCRATCH: &str = "scratch";
+
+/// In the work folder: the root of the store.
+pub(crate) const STORE: &str = "store";
+
+/// The folder of what players choose the quality from.
+pub(crate) const HLS: &str = "hls";
 
 /// The file that makes a folder finished.
 pub(crate) const CERTIFICATE: &str = "certificate.json";
@@ -35,7 +53,7 @@ impl OutputFolder {
         }
         let work = path.join(WORK);
         std::fs::create_dir_all(&work).map_err(io("make", &work))?;
-        let file = work.join("lock");
+        let file = work.join(LOCK);
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -77,41 +95,99 @@ impl OutputFolder {
 
     /// Anything here that looks like outputs without being certified.
     pub(crate) fn uncertified(&self) -> Result<Option<String>, Failure> {
-        let entries = std::fs::read_dir(&self.path).map_err(io("list", &self.path))?;
-        for entry in entries {
-            let name = entry.map_err(io("list", &self.path))?.file_name();
-            let name = name.to_string_lossy();
-            if name == "hls" || (name.starts_with("output_") && name.ends_with(".mp4")) {
-                return Ok(Some(name.into_owned()));
-            }
-        }
-        Ok(None)
+        let names = names(&self.path)?;
+        let found = names
+            .iter()
+            .find(|name| *name == HLS || is_progressive(name));
+        Ok(found.map(|name| name.to_string_lossy().into_owned()))
     }
 
     /// Whether an earlier run, or this one, has planned a job here.
-    pub(crate) fn has_work(&self) -> Result<bool, Failure> {
-        let plans = self.work().join("store").join("chunks");
-        plans.try_exists().map_err(io("look at", &plans))
+    pub(crate) fn has_plan(&self) -> Result<bool, Failure> {
+        Ok(!names(&self.work().join(STORE).join("chunks"))?.is_empty())
+    }
+
+    /// Whether a chunk of any job here is done.
+    pub(crate) fn has_done_chunks(&self) -> Result<bool, Failure> {
+        let jobs = self.work().join(STORE).join("transcoded");
+        for job in names(&jobs)? {
+            let is_marker = |name: &std::ffi::OsString| {
+                let name = name.to_string_lossy();
+                name.starts_with("chunk_") && name.ends_with(".json")
+            };
+            if names(&jobs.join(job))?.iter().any(is_marker) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// An empty folder to work in; what dead processes left in it is gone.
     pub(crate) fn fresh_scratch(&self) -> Result<PathBuf, Failure> {
-        let scratch = self.work().join("scratch");
+        let scratch = self.work().join(SCRATCH);
         remove(&scratch)?;
         std::fs::create_dir_all(&scratch).map_err(io("make", &scratch))?;
         Ok(scratch)
     }
 
-    /// Removes unfinished work but for the lock.
+    /// Takes the certificate out of the folder, which is not finished from here on. It is kept until
+    /// [`clear`](Self::clear): what it names may have to be removed.
+    pub(crate) fn set_aside_certificate(&self) -> Result<(), Failure> {
+        let path = self.path.join(CERTIFICATE);
+        match self.certificate() {
+            Ok(Some(old)) => self.keep_replaced(&path, old.job.as_str())?,
+            Ok(None) => {}
+            // One that cannot be read names nothing.
+            Err(_) => remove(&path)?,
+        }
+        sync_folder(&self.path)
+    }
+
+    /// The certificates of outputs that are being replaced.
+    pub(crate) fn replaced(&self) -> Result<Vec<Certificate>, Failure> {
+        replaced(&self.path)
+    }
+
+    fn keep_replaced(&self, certificate: &Path, job: &str) -> Result<(), Failure> {
+        let folder = self.work().join(REPLACED);
+        std::fs::create_dir_all(&folder).map_err(io("make", &folder))?;
+        let target = folder.join(format!("{job}.json"));
+        std::fs::rename(certificate, &target).map_err(io("write", &target))?;
+        sync_folder(&folder)?;
+        sync_folder(&self.work())
+    }
+
+    /// Removes unfinished work but for the lock, what this run works in, and the memory of outputs
+    /// that are being replaced. To these belong those of a job that was killed in its delivery.
     pub(crate) fn discard_work(&self) -> Result<(), Failure> {
+        let jobs = self.work().join(STORE).join("transcoded");
+        for job in names(&jobs)? {
+            let certificate = jobs.join(&job).join(CERTIFICATE);
+            if certificate
+                .try_exists()
+                .map_err(io("look at", &certificate))?
+            {
+                self.keep_replaced(&certificate, &job.to_string_lossy())?;
+            }
+        }
         let work = self.work();
-        for entry in std::fs::read_dir(&work).map_err(io("list", &work))? {
-            let entry = entry.map_err(io("list", &work))?;
-            if entry.file_name() != "lock" {
-                remove(&entry.path())?;
+        for name in names(&work)? {
+            if ![LOCK, SCRATCH, REPLACED].iter().any(|kept| name == *kept) {
+                remove(&work.join(name))?;
             }
         }
         Ok(())
+    }
+
+    /// Removes unfinished work of which nothing came. The work folder goes as well, unless outputs
+    /// are still to be cleaned up by the next run.
+    pub(crate) fn abandon(&self) -> Result<(), Failure> {
+        self.discard_work()?;
+        remove(&self.work().join(SCRATCH))?;
+        match names(&self.work().join(REPLACED))?.is_empty() {
+            true => self.clear(),
+            false => Ok(()),
+        }
     }
 
     /// Removes the work folder, and those that this process made where nothing came of them.
@@ -127,13 +203,83 @@ impl OutputFolder {
     }
 }
 
+/// Refuses a source that lies where a job in `dir` may write or clean up: no option makes it right
+/// to overwrite what is being read.
+pub(crate) fn spares_the_source(dir: &Path, source: &Path) -> Result<(), Failure> {
+    let Ok(home) = std::fs::canonicalize(dir) else {
+        // Nothing can lie in a folder that is yet to be made.
+        return Ok(());
+    };
+    // A folder may be a link to where the source lies; a file is replaced, whatever it links to.
+    let holds = |folder: &str| {
+        let folder = std::fs::canonicalize(home.join(folder));
+        folder.is_ok_and(|folder| source.starts_with(folder))
+    };
+    let is_output = |path: &str| {
+        let path = home.join(path);
+        let folder = path.parent().map(std::fs::canonicalize);
+        let same_name = path.file_name() == source.file_name();
+        same_name && folder.is_some_and(|f| f.ok().as_deref() == source.parent())
+    };
+    let beside = source.parent() == Some(&home)
+        && source
+            .file_name()
+            .is_some_and(|name| name == CERTIFICATE || is_progressive(name));
+    // What cannot be read is no reason to touch the source, nor to refuse it.
+    let certificates = read_certificate(&home).ok().flatten().into_iter();
+    let certified = certificates
+        .chain(replaced(&home).unwrap_or_default())
+        .any(|certificate| certificate.outputs.iter().any(|o| is_output(&o.path)));
+    if !(holds(WORK) || holds(HLS) || beside || certified) {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` lies where `{}` keeps its outputs and would be lost: choose another folder for them, or move the source",
+        source.display(),
+        dir.display()
+    );
+    Err(Failure::new(Exit::Failed, "input-among-outputs", message))
+}
+
+fn replaced(folder: &Path) -> Result<Vec<Certificate>, Failure> {
+    let replaced = folder.join(WORK).join(REPLACED);
+    // One that cannot be read names nothing.
+    let read = |name| read(&replaced.join(name)).ok().flatten();
+    Ok(names(&replaced)?.into_iter().filter_map(read).collect())
+}
+
+/// Whether a file is named like a progressive output.
+fn is_progressive(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with("output_") && name.ends_with(".mp4")
+}
+
+/// The names in a folder; none where it is missing.
+fn names(folder: &Path) -> Result<Vec<std::ffi::OsString>, Failure> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(io("list", folder)(error)),
+    };
+    let names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+    names.collect::<Result<_, _>>().map_err(io("list", folder))
+}
+
+/// The path of an output in its folder; `None` where a certificate names a place outside it.
+pub(crate) fn output_path(folder: &Path, output: &str) -> Option<PathBuf> {
+    ObjectKey::new(output).ok().map(|_| folder.join(output))
+}
+
 /// The certificate in a folder; `None` where there is none.
 pub(crate) fn read_certificate(folder: &Path) -> Result<Option<Certificate>, Failure> {
-    let path = folder.join(CERTIFICATE);
-    let bytes = match std::fs::read(&path) {
+    read(&folder.join(CERTIFICATE))
+}
+
+fn read(path: &Path) -> Result<Option<Certificate>, Failure> {
+    let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io("read", &path)(error)),
+        Err(error) => return Err(io("read", path)(error)),
     };
     let broken = |what: String| {
         Failure::failed(format!(

@@ -18,12 +18,25 @@ const RECENT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Progress {
     show: Show,
-    /// Seconds of video in all frames, once known.
-    seconds: Option<f64>,
+    /// Once known.
+    plan: Option<Plan>,
+    /// Chunks that are done.
+    chunks: usize,
+    /// Tasks that are done, audio tracks among them.
+    tasks: u32,
     /// When how many frames were done, for the last [`RECENT`].
     recent: VecDeque<(Instant, u64)>,
     last_line: Option<Instant>,
     last_phase: Option<Phase>,
+}
+
+/// What there is to do.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// Seconds of video in all frames.
+    seconds: f64,
+    /// Audio tracks, which are tasks as chunks are.
+    tracks: usize,
 }
 
 #[derive(Debug)]
@@ -46,16 +59,18 @@ impl Progress {
         };
         Self {
             show,
-            seconds: None,
+            plan: None,
+            chunks: 0,
+            tasks: 0,
             recent: VecDeque::new(),
             last_line: None,
             last_phase: None,
         }
     }
 
-    /// Tells how long the video is.
-    pub(crate) fn set_seconds(&mut self, seconds: f64) {
-        self.seconds = Some(seconds);
+    /// Tells how long the video is, and how many of the tasks are audio tracks.
+    pub(crate) fn set_plan(&mut self, seconds: f64, tracks: usize) {
+        self.plan = Some(Plan { seconds, tracks });
     }
 
     /// Says a sentence without breaking the bar.
@@ -69,7 +84,8 @@ impl Progress {
         }
     }
 
-    pub(crate) fn update(&mut self, job: &JobRecord) {
+    /// Shows how far a job is, of whose audio tracks `tracks` are done.
+    pub(crate) fn update(&mut self, job: &JobRecord, tracks: usize) {
         let now = Instant::now();
         self.recent.push_back((now, job.completed_frames));
         while self
@@ -79,15 +95,17 @@ impl Progress {
         {
             self.recent.pop_front();
         }
-        let words = self.words(job);
+        self.count(job, tracks);
+        let words = self.words(job, tracks);
+        let (done, all) = measure(job);
         let phase = job.phase.map_or("waiting", Phase::as_str);
         match &mut self.show {
             Show::Nothing => {}
             Show::Terminal(bar) => {
                 let bar = bar.get_or_insert_with(bar_on_stderr);
                 bar.set_prefix(phase);
-                bar.set_length(job.total_frames.max(1));
-                bar.set_position(job.completed_frames);
+                bar.set_length(all);
+                bar.set_position(done);
                 bar.set_message(words);
             }
             Show::Lines => {
@@ -95,7 +113,7 @@ impl Progress {
                 if due || job.phase != self.last_phase {
                     self.last_line = Some(now);
                     self.last_phase = job.phase;
-                    let percent = job.completed_frames * 100 / job.total_frames.max(1);
+                    let percent = done * 100 / all;
                     self.say(format!("{phase}: {percent}%  {words}").trim_end());
                 }
             }
@@ -111,11 +129,26 @@ impl Progress {
         }
     }
 
-    fn words(&self, job: &JobRecord) -> String {
-        if job.total_chunks == 0 {
+    /// Chunks that are done. A track may be known a moment before the ledger counts it; the number
+    /// goes back only where the ledger's does, when chunks are to be done again.
+    fn count(&mut self, job: &JobRecord, tracks: usize) {
+        let chunks = (job.completed_chunks as usize).saturating_sub(tracks);
+        self.chunks = match job.completed_chunks < self.tasks {
+            true => chunks,
+            false => chunks.max(self.chunks),
+        };
+        self.tasks = job.completed_chunks;
+    }
+
+    fn words(&self, job: &JobRecord, tracks: usize) -> String {
+        let Some(plan) = self.plan else {
             return String::new();
+        };
+        let total = (job.total_chunks as usize).saturating_sub(plan.tracks);
+        if total == 0 {
+            return format!("{tracks}/{} audio tracks", plan.tracks);
         }
-        let chunks = format!("{}/{} chunks", job.completed_chunks, job.total_chunks);
+        let chunks = format!("{}/{total} chunks", self.chunks);
         if job.phase != Some(Phase::Transcoding) || job.total_frames == 0 {
             return chunks;
         }
@@ -123,8 +156,8 @@ impl Progress {
             return chunks;
         };
         let mut words = format!("{chunks}  {fps:.1} fps");
-        if let Some(seconds) = self.seconds {
-            let speed = fps * seconds / job.total_frames as f64;
+        if plan.seconds > 0.0 {
+            let speed = fps * plan.seconds / job.total_frames as f64;
             words.push_str(&format!("  {speed:.2}x"));
         }
         let left = job.total_frames.saturating_sub(job.completed_frames) as f64 / fps;
@@ -138,6 +171,14 @@ impl Progress {
         let seconds = (*to - *from).as_secs_f64();
         let frames = after.saturating_sub(*before) as f64;
         (seconds >= 1.0 && frames > 0.0).then(|| frames / seconds)
+    }
+}
+
+/// How much of how much is done: frames, or tasks where there is no picture.
+fn measure(job: &JobRecord) -> (u64, u64) {
+    match job.total_frames {
+        0 => (job.completed_chunks.into(), job.total_chunks.max(1).into()),
+        frames => (job.completed_frames, frames),
     }
 }
 

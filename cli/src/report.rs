@@ -3,8 +3,11 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use reelmill_common::JobId;
 use reelmill_common::certificate::{Certificate, CertifiedOutput};
 use serde::Serialize;
+
+use crate::failure::Failure;
 
 /// The last line of `transcode --json`.
 #[derive(Debug, Serialize)]
@@ -17,7 +20,7 @@ pub(crate) struct Report {
     /// How many of them an earlier run had finished.
     pub(crate) chunks_resumed: usize,
     pub(crate) wall_s: f64,
-    /// Times real time; 0 where no picture was encoded.
+    /// Times real time, of what this run encoded; 0 where it encoded no picture.
     pub(crate) speed: f64,
     pub(crate) timings: Timings,
     pub(crate) deviations: Vec<String>,
@@ -56,13 +59,27 @@ pub(crate) struct Output {
     sha256: String,
 }
 
-/// The line for a job that did not succeed.
+/// The line of a command that did not succeed.
 #[derive(Debug, Serialize)]
 pub(crate) struct FailureReport<'a> {
-    pub(crate) status: &'static str,
-    pub(crate) code: &'a str,
-    pub(crate) message: &'a str,
-    pub(crate) detail: &'a str,
+    /// `null` where it failed before it knew.
+    job: Option<&'a JobId>,
+    status: &'static str,
+    code: &'a str,
+    message: &'a str,
+    detail: &'a str,
+}
+
+impl<'a> FailureReport<'a> {
+    pub(crate) fn new(job: Option<&'a JobId>, failure: &'a Failure) -> Self {
+        Self {
+            job,
+            status: "failed",
+            code: &failure.code,
+            message: &failure.message,
+            detail: &failure.detail,
+        }
+    }
 }
 
 /// The progressive files of a certificate, as a user knows them.

@@ -1,12 +1,13 @@
 //! The embedded ports and the stages on them: the only place that knows every backend.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use reelmill_common::WorkerId;
 use reelmill_common::message::Topic;
+use reelmill_common::{TaskKey, WorkerId};
 use reelmill_ledger::SqliteLedger;
 use reelmill_media::Tools;
 use reelmill_merger::Merger;
@@ -20,10 +21,11 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use crate::failure::Failure;
+use crate::folder::STORE;
 
 /// The three ports in a folder of this machine, which the caller must have locked.
 pub(crate) async fn embedded(folder: &Path, worker: &WorkerId) -> Result<Ports, Failure> {
-    let store = DirectoryStore::open(folder.join("store")).map_err(|error| Failure::of(&error))?;
+    let store = store(folder)?;
     let queue =
         SqliteQueue::open(folder.join("queue.sqlite")).map_err(|error| Failure::of(&error))?;
     let ledger =
@@ -41,6 +43,11 @@ pub(crate) async fn embedded(folder: &Path, worker: &WorkerId) -> Result<Ports, 
         .await
         .map_err(|error| Failure::of(&error))?;
     Ok(ports)
+}
+
+/// The store of [`embedded`] ports.
+pub(crate) fn store(folder: &Path) -> Result<DirectoryStore, Failure> {
+    DirectoryStore::open(folder.join(STORE)).map_err(|error| Failure::of(&error))
 }
 
 /// What the stages of one process share.
@@ -136,6 +143,8 @@ impl Machine {
 pub(crate) struct Clock {
     pub(crate) first: Option<Instant>,
     pub(crate) last: Option<Instant>,
+    /// Audio tracks that are done, also by an earlier run.
+    pub(crate) tracks: BTreeSet<u32>,
     /// The first failure for want of room. Other machines may have some; here nothing is gained by
     /// trying again until somebody has freed some.
     pub(crate) out_of_room: Option<StageError>,
@@ -178,6 +187,9 @@ impl Handler for Watched {
         let mut clock = self.clock.lock().await;
         if self.encodes {
             clock.last = Some(Instant::now());
+        }
+        if let (TaskKey::Audio { track }, Ok(Outcome::Complete)) = (work.task.key, &outcome) {
+            clock.tracks.insert(track);
         }
         if let Some(error) = outcome.as_ref().err().filter(|error| error.is_disk_full()) {
             clock.out_of_room.get_or_insert_with(|| error.clone());

@@ -38,7 +38,11 @@ impl Desk {
 
     /// A run that is killed once it has finished a few chunks.
     fn half_done(&self) {
-        let mut running = Running::start(&mut self.command());
+        self.killed_half_done(&mut self.command());
+    }
+
+    fn killed_half_done(&self, command: &mut std::process::Command) {
+        let mut running = Running::start(command);
         until("the first chunks", LONG, || {
             chunks_done(&self.out) >= 2 || running.has_ended()
         });
@@ -203,7 +207,10 @@ fn a_source_that_changes_during_the_run_is_refused() {
     let mut bytes = std::fs::read(&desk.source).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    std::fs::write(&desk.source, &bytes).unwrap();
+    // In one go: a file that is being written is empty at first, and refused as such.
+    let changed = desk.dir.path().join("changed.mp4");
+    std::fs::write(&changed, &bytes).unwrap();
+    std::fs::rename(&changed, &desk.source).unwrap();
     let ran = running
         .wait(LONG)
         .refused(1, &["source.mp4", "has changed"]);
@@ -224,6 +231,212 @@ fn force_drops_unfinished_work() {
         names(&desk.out),
         ["certificate.json", "hls", "output_240p.mp4"]
     );
+}
+
+/// What is overwritten is not finished, but the work on what shall be there is.
+#[test]
+fn forced_work_goes_on_after_a_kill() {
+    let desk = Desk::new("40");
+    let other = other_source(desk.dir.path());
+    let two = desk.profile(&[240, 120], "[\"mp4\"]");
+    run(&mut transcode(&other, &desk.out, two)).ended(0);
+    for forced in [true, false] {
+        desk.killed_half_done(desk.command().arg("--force"));
+        let before = certificate(&desk.out);
+        assert_eq!(
+            before["source"]["name"], "other.mp4",
+            "it is there until the end"
+        );
+        let done = chunks_done(&desk.out) as u64;
+        // With the option or without: that it may overwrite has been said.
+        let mut command = desk.command();
+        let ran = run(if forced {
+            command.arg("--force")
+        } else {
+            &mut command
+        })
+        .ended(0);
+        let report = ran.json();
+        let resumed = report["chunks_resumed"].as_u64().unwrap();
+        assert!(resumed >= done.max(2), "{done} were done: {ran:#?}");
+        // Speed is that of what this run did: a second for each chunk.
+        let encoded = report["speed"].as_f64().unwrap() * report["wall_s"].as_f64().unwrap();
+        assert!(
+            (encoded - (40 - resumed) as f64).abs() < 0.1,
+            "{encoded} s: {ran:#?}"
+        );
+        let expected = ["certificate.json", "hls", "output_240p.mp4"];
+        assert_eq!(
+            names(&desk.out),
+            expected,
+            "of the old outputs something is left"
+        );
+        run(reelmill().arg("verify").arg(&desk.out)).ended(0);
+        let two = desk.profile(&[240, 120], "[\"mp4\"]");
+        run(transcode(&other, &desk.out, two).arg("--force")).ended(0);
+    }
+}
+
+/// The old outputs' certificate goes first. What it names is remembered until all of it is gone.
+#[test]
+fn a_delivery_that_was_broken_off_is_cleaned_up_by_the_next_run() {
+    let desk = Desk::new("2");
+    let other = other_source(desk.dir.path());
+    let two = desk.profile(&[240, 120], "[\"mp4\"]");
+    let third = desk.profile(&[240, 120, 64], "[\"mp4\"]");
+    run(&mut transcode(&other, &desk.out, &two)).ended(0);
+    // No file can take the place of a folder that somebody made there.
+    let blocked = |name: &str| {
+        let path = desk.out.join(name);
+        std::fs::remove_file(&path).ok();
+        std::fs::create_dir(&path).unwrap();
+        std::fs::write(path.join("in the way"), "").unwrap();
+        path
+    };
+    let path = blocked("output_240p.mp4");
+    run(desk.command().arg("--force")).ended(1);
+    assert!(!is_there(&desk.out.join("certificate.json")));
+    assert!(is_there(&desk.out.join("output_120p.mp4")));
+    std::fs::remove_dir_all(path).unwrap();
+    // A third job is broken off as well, with some of its outputs delivered.
+    let path = blocked("output_64p.mp4");
+    run(transcode(&desk.source, &desk.out, &third).arg("--force")).ended(1);
+    std::fs::remove_dir_all(path).unwrap();
+    std::fs::write(desk.out.join("output_64p.mp4"), "as delivered").unwrap();
+    let ran = run(desk.command().arg("--force")).ended(0);
+    let expected = ["certificate.json", "hls", "output_240p.mp4"];
+    assert_eq!(names(&desk.out), expected, "{ran:#?}");
+    run(reelmill().arg("verify").arg(&desk.out)).ended(0);
+}
+
+/// A job that was killed before it had a plan leaves a message: nobody may find it.
+#[test]
+fn a_job_that_was_killed_in_the_scan_is_not_done_beside_the_next() {
+    let desk = Desk::new("20");
+    let text = format!(
+        "#!/bin/sh\nfor word; do case \"$word\" in -version) exec '{}' \"$@\";; esac; done\n\
+         exec sleep 600\n",
+        on_path("ffprobe").unwrap().display()
+    );
+    let slow = executable(desk.dir.path(), "ffprobe-that-hangs", &text);
+    let other = other_source(desk.dir.path());
+    let mut command = transcode(&other, &desk.out, desk.profile(&[240], "[\"mp4\"]"));
+    let running = Running::start(command.env("REELMILL_FFPROBE", slow));
+    until("a scan", LONG, || {
+        let inside = working_in(&desk.out, running.pid());
+        inside.iter().any(|&pid| program_of(pid) == "sleep")
+    });
+    running.kill();
+    nobody_left(&desk.out, &other);
+    assert!(!is_planned(&desk.out));
+    let raw = desk.out.join(".reelmill/store/raw");
+    let first = names(&raw);
+    desk.half_done();
+    let second = names(&raw);
+    assert!(
+        first.len() == 1 && second.len() == 1 && first != second,
+        "{first:?} {second:?}"
+    );
+    let ran = run(&mut desk.command()).ended(0);
+    assert!(
+        ran.json()["chunks_resumed"].as_u64().unwrap() >= 2,
+        "{ran:#?}"
+    );
+    assert_eq!(certificate(&desk.out)["source"]["name"], "source.mp4");
+}
+
+/// The machine's trouble is no reason to throw away what was done on it.
+#[test]
+fn an_ffmpeg_that_runs_out_of_memory_costs_no_finished_chunk() {
+    let desk = Desk::new("40");
+    let text = format!(
+        "#!/bin/sh\nif [ -e \"${{0%/*}}/broken\" ]; then\n\
+         for word; do case \"$word\" in -version|-encoders) exec '{0}' \"$@\";; esac; done\n\
+         echo 'Error while opening encoder: Cannot allocate memory' >&2; exit 1\nfi\n\
+         exec '{0}' \"$@\"\n",
+        on_path("ffmpeg").unwrap().display()
+    );
+    let ffmpeg = executable(desk.dir.path(), "ffmpeg-of-a-poor-machine", &text);
+    let command = || {
+        let mut command = desk.command();
+        command.arg("--ffmpeg").arg(&ffmpeg);
+        command
+    };
+    let mut running = Running::start(&mut command());
+    until("the first chunks", LONG, || {
+        chunks_done(&desk.out) >= 2 || running.has_ended()
+    });
+    let broken = desk.dir.path().join("broken");
+    std::fs::write(&broken, "").unwrap();
+    let ran = running.wait(LONG).ended(1);
+    assert_eq!(ran.json()["code"], "ffmpeg-out-of-memory", "{ran:#?}");
+    assert!(ran.json()["job"].is_string(), "{ran:#?}");
+    assert!(ran.stderr.contains("are kept"), "{ran:#?}");
+    let done = chunks_done(&desk.out) as u64;
+    assert!(done >= 2);
+    std::fs::remove_file(broken).unwrap();
+    let ran = run(&mut command()).ended(0);
+    assert!(
+        ran.json()["chunks_resumed"].as_u64().unwrap() >= done,
+        "{ran:#?}"
+    );
+}
+
+/// Wherever a job may write or clean up no source is read from, whatever the options.
+#[test]
+fn a_source_is_never_overwritten_by_its_own_outputs() {
+    let desk = Desk::new("2");
+    run(&mut desk.command()).ended(0);
+    std::fs::create_dir(desk.out.join("more")).unwrap();
+    std::fs::copy(&desk.source, desk.out.join("more/old.mp4")).unwrap();
+    let mut edited = certificate(&desk.out);
+    let mut foreign = edited["outputs"][0].clone();
+    foreign["path"] = "more/old.mp4".into();
+    edited["outputs"].as_array_mut().unwrap().push(foreign);
+    write_certificate(&desk.out, &edited);
+    std::fs::create_dir(desk.out.join(".reelmill")).unwrap();
+    std::fs::copy(&desk.source, desk.out.join(".reelmill/mine.mp4")).unwrap();
+    std::fs::copy(&desk.source, desk.out.join("output_of_another.mp4")).unwrap();
+    let before = snapshot(&desk.out);
+    let profile = desk.profile(&[240], "[\"mp4\"]");
+    let refused = |input: &Path, out: &Path| {
+        let command = || {
+            let mut command = transcode(input, out, &profile);
+            command.arg("--json").current_dir(&desk.out);
+            command
+        };
+        for ran in [run(&mut command()), run(command().arg("--force"))] {
+            let ran = ran.refused(1, &["would be lost", "choose another folder"]);
+            assert_eq!(ran.json()["code"], "input-among-outputs");
+            assert_eq!(snapshot(&desk.out), before);
+        }
+    };
+    for name in [
+        "output_240p.mp4",
+        "output_of_another.mp4",
+        "hls/240p.mp4",
+        "more/old.mp4",
+        ".reelmill/mine.mp4",
+    ] {
+        refused(&desk.out.join(name), &desk.out);
+        refused(Path::new(name), Path::new("."));
+        refused(Path::new(name), &desk.out.join("more/.."));
+    }
+    let link = desk.dir.path().join("link.mp4");
+    std::os::unix::fs::symlink(desk.out.join("output_240p.mp4"), &link).unwrap();
+    refused(&link, &desk.out);
+    // Elsewhere, and beside the outputs under a name of its own, it is read and kept.
+    let elsewhere = desk.dir.path().join("elsewhere");
+    run(&mut transcode(
+        &desk.out.join("output_240p.mp4"),
+        &elsewhere,
+        &profile,
+    ))
+    .ended(0);
+    let own = elsewhere.join("holiday.mp4");
+    std::fs::copy(&desk.source, &own).unwrap();
+    run(transcode(&own, &elsewhere, &profile).arg("--force")).ended(0);
+    assert_eq!(digest(&own), digest(&desk.source));
 }
 
 #[test]

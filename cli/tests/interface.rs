@@ -243,6 +243,19 @@ fn a_failure_in_json_says_what_and_why() {
     assert_eq!(report["status"], "failed");
     assert_eq!(report["code"], "source-missing");
     assert_eq!(report["message"], ran.sentence());
+    assert!(report["job"].is_null(), "nobody can know it: {report}");
+    // From when the source is known on, the job is.
+    let bad = dir.path().join("bad.mp4");
+    std::fs::write(&bad, "this is no video").unwrap();
+    let mut command = transcode(&bad, &dir.path().join("out"), "h264-1080p");
+    let report = run(command.arg("--json")).ended(1).json();
+    assert_eq!(report["code"], "not-media");
+    assert!(
+        report["job"]
+            .as_str()
+            .is_some_and(|job| job.starts_with("t-")),
+        "{report}"
+    );
 }
 
 #[test]
@@ -258,7 +271,9 @@ fn results_go_to_stdout_and_words_to_stderr() {
     let last = lines.pop().unwrap_or_default();
     assert!(last.starts_with("done in "), "{}", ran.stderr);
     assert!(
-        lines.last().is_some_and(|line| line.contains("100%")),
+        lines
+            .last()
+            .is_some_and(|line| line.contains("100%  1/1 chunks")),
         "{}",
         ran.stderr
     );
@@ -290,43 +305,30 @@ fn quiet_is_silent_until_something_is_wrong() {
 /// A reader that goes away is no reason for a panic, least of all in the middle of a job.
 #[test]
 fn a_closed_pipe_ends_nothing() {
+    // The reader is gone before the writer begins.
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
     let dir = folder();
-    let out = dir.path().join("out");
-    let profile = quick(dir.path());
     for args in [
         &["profiles", "list"][..],
         &["profiles", "show", "h264-abr"],
         &["--help"],
     ] {
-        let mut command = program("sh");
-        without_settings(&mut command);
-        // The reader is gone before the writer begins.
-        let pipe = "{ sleep 0.1; \"$@\"; echo \"rc $?\" >&2; } | true";
-        command
-            .args(["-c", pipe, "sh", env!("CARGO_BIN_EXE_reelmill")])
-            .args(args);
-        let ran = run(&mut command);
-        assert_eq!(ran.stderr, "rc 0\n", "{args:?}");
+        let ran = reelmill().args(args).stdout(closed()).output().unwrap();
+        let words = String::from_utf8_lossy(&ran.stderr).into_owned();
+        assert_eq!(
+            (ran.status.code(), words.as_str()),
+            (Some(0), ""),
+            "{args:?}"
+        );
     }
-    let mut command = program("sh");
-    without_settings(&mut command);
-    let pipe = "{ sleep 0.1; \"$@\" 2>&1; echo $? >\"$RC\"; } | true";
-    command.args([
-        "-c",
-        pipe,
-        "sh",
-        env!("CARGO_BIN_EXE_reelmill"),
-        "transcode",
-    ]);
-    command
-        .arg(second())
-        .arg("-o")
-        .arg(&out)
-        .arg("--profile")
-        .arg(profile);
-    run(command.env("RC", dir.path().join("rc")));
-    let code = std::fs::read_to_string(dir.path().join("rc")).unwrap();
-    assert_eq!(code, "0\n");
+    let out = dir.path().join("out");
+    let mut command = transcode(&second(), &out, quick(dir.path()));
+    let ended = command.stdout(closed()).stderr(closed()).status().unwrap();
+    assert_eq!(ended.code(), Some(0));
     assert!(is_there(&out.join("certificate.json")));
 }
 
@@ -451,7 +453,8 @@ fn doctor_ticks_what_is_there_and_names_the_cure_for_what_is_not() {
     assert!(cross.contains("/nonexistent/ffmpeg"), "{cross}");
     assert!(ran.stdout.contains("→ install ffmpeg"), "{}", ran.stdout);
     let ran = run(reelmill().args(missing).arg("--json")).ended(3);
-    let ffmpeg = &ran.json()["checks"][0];
+    let report = ran.json();
+    let ffmpeg = &report["checks"][0];
     assert_eq!(
         (&ffmpeg["name"], &ffmpeg["ok"]),
         (&"ffmpeg".into(), &false.into())
@@ -461,5 +464,33 @@ fn doctor_ticks_what_is_there_and_names_the_cure_for_what_is_not() {
             .as_str()
             .is_some_and(|cure| cure.contains("install")),
         "{ffmpeg}"
+    );
+    assert_eq!(
+        (&report["checks"][1]["name"], &report["checks"][1]["ok"]),
+        (&"ffprobe".into(), &true.into())
+    );
+
+    // Without ffprobe, ffmpeg and its encoders are what they are.
+    let mut command = reelmill();
+    command.env("REELMILL_FFPROBE", "/nonexistent/ffprobe");
+    let ran = run(command.args(["doctor", "--json"])).refused(3, &["not well", "ffprobe"]);
+    let report = ran.json();
+    let verdicts: Vec<_> = (0..3)
+        .map(|at| {
+            let check = &report["checks"][at];
+            (
+                check["name"].as_str().unwrap(),
+                check["ok"].as_bool().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        verdicts,
+        [("ffmpeg", true), ("ffprobe", false), ("encoders", true)]
+    );
+    let words = report["checks"][1].to_string();
+    assert!(
+        words.contains("/nonexistent/ffprobe") && words.contains("REELMILL_FFPROBE"),
+        "{words}"
     );
 }

@@ -146,6 +146,11 @@ fn what_is_right_is_verified() {
             // Two renditions, each as MP4 and in HLS.
             assert_eq!(report["frames"], 4 * 150);
             assert_eq!(report["source_frames"], source.map_or(0, |_| 150));
+            // In each MP4, and once for HLS.
+            assert!(
+                report["samples"].as_u64().unwrap() >= 3 * 288_000,
+                "{report}"
+            );
         }
     }
     let (seams, every) = (
@@ -155,6 +160,33 @@ fn what_is_right_is_verified() {
     assert_eq!(seams["chunks"].as_array().unwrap().len(), 3);
     assert!(seams["chunks"][0]["frames_digest"].is_null());
     assert!(every["chunks"][0]["frames_digest"].is_string());
+}
+
+/// What an encoder puts before the first sample is hidden by an edit list only as far as the track
+/// begins with the picture: it is no part of the sound all the same.
+#[test]
+fn sound_of_every_codec_is_verified_wherever_it_begins() {
+    let dir = folder();
+    let aac = "codec = \"aac\"\nkbps = 64";
+    let quick = quick_profile("1", &[64], "[\"mp4\", \"hls\"]");
+    assert!(quick.contains(aac));
+    for codec in [aac, "codec = \"opus\"\nkbps = 64", "codec = \"flac\""] {
+        let profile = profile_file(dir.path(), "quick.toml", &quick.replace(aac, codec));
+        for (number, late) in ["0", "0.01", "1.5", "-0.3"].iter().enumerate() {
+            // A length that no encoder's blocks fit, at a rate that Opus does not have.
+            let sound = "sine=frequency=440:sample_rate=44100:duration=2.345";
+            let parts = [
+                picture("160x120", "25", "3"),
+                words(&["-itsoffset", late, "-f", "lavfi", "-i", sound]),
+                words(QUICK),
+                words(&["-c:a", "pcm_s16le"]),
+            ];
+            let out = dir.path().join(format!("{}-{number}", &codec[9..13]));
+            run(&mut transcode(&made("late.mkv", &parts), &out, &profile)).ended(0);
+            let ran = run(reelmill().arg("verify").arg(&out).arg("--json"));
+            assert_eq!(ran.code, Some(0), "{codec}, {late} s late: {ran:#?}");
+        }
+    }
 }
 
 #[test]
@@ -291,6 +323,36 @@ fn an_edited_certificate_is_found() {
         &["audio tracks"],
     );
     edited(
+        |c| c["outputs"][0]["audio"][0]["samples"] = 287_999.into(),
+        None,
+        &[
+            "output_120p.mp4",
+            "has 288000 samples, 287999 are certified",
+        ],
+    );
+    edited(
+        |c| {
+            let outputs = c["outputs"].as_array_mut().unwrap();
+            let sound = outputs.iter_mut().find(|o| o["path"] == "hls/audio_0.mp4");
+            sound.unwrap()["audio"][0]["samples"] = 288_001.into();
+        },
+        None,
+        &[
+            "hls/audio_0.mp4",
+            "has 288000 samples, 288001 are certified",
+        ],
+    );
+    edited(
+        |c| c["outputs"][0]["video"]["width"] = 162.into(),
+        None,
+        &["output_120p.mp4", "is 160x120, 162x120 is certified"],
+    );
+    edited(
+        |c| c["outputs"][1]["video"]["height"] = 66.into(),
+        None,
+        &["output_64p.mp4", "x66 is certified"],
+    );
+    edited(
         |c| c["chunks"][1]["frames"] = 49.into(),
         None,
         &["chunks have 149 frames"],
@@ -382,6 +444,19 @@ fn a_folder_without_a_certificate_is_refused() {
         command
     };
     run(&mut command(dir.path())).refused(1, &["has no `certificate.json`", "transcode"]);
+    let ran = run(command(dir.path()).arg("--json")).refused(1, &["certificate.json"]);
+    assert_eq!(ran.json()["status"], "failed");
+    assert_eq!(ran.json()["message"], ran.sentence());
+    // A script gets its line also where it could not be looked.
+    let finished = &finished().seams;
+    for args in [
+        ["--source", "/nonexistent/source.avi"],
+        ["--ffmpeg", "/nonexistent/ffmpeg"],
+    ] {
+        let ran = run(command(finished).arg("--json").args(args));
+        assert_eq!(ran.json()["message"], ran.sentence());
+        assert_eq!(ran.json()["job"], certificate(finished)["job"]);
+    }
     let missing = dir.path().join("missing");
     run(&mut command(&missing)).refused(1, &["missing"]);
     assert!(!is_there(&missing));

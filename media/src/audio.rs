@@ -83,12 +83,17 @@ impl AudioRequest<'_> {
                 "+bitexact",
                 "-flags",
                 "+bitexact",
-                "-f",
-                "mp4",
-                TRACK_FILE,
             ]
             .map(OsString::from),
         );
+        // The edit list says in this unit where the track ends. In ffmpeg's own, milliseconds, the
+        // end would be a few samples early, and whoever copies the track would cut them off.
+        let rate = match self.plan.settings.codec {
+            AudioCodec::Opus => 48_000,
+            _ => self.plan.stream.sample_rate,
+        };
+        args.extend(["-movie_timescale".into(), rate.to_string().into()]);
+        args.extend(["-f", "mp4", TRACK_FILE].map(OsString::from));
         args
     }
 

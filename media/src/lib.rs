@@ -11,6 +11,7 @@ pub mod decode;
 pub mod encode;
 pub mod error;
 pub mod input;
+pub mod listen;
 pub mod mp4;
 pub mod mux;
 pub mod probe;

@@ -25,6 +25,16 @@ pub struct Tools {
     scratch: PathBuf,
 }
 
+/// One of the two programs by itself.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The executable.
+    pub path: PathBuf,
+    /// Its version as it prints it.
+    pub version: String,
+    libavcodec: u32,
+}
+
 /// The oldest libavcodec that is understood: ffmpeg 5.1, the first with `-fps_mode`.
 const OLDEST_LIBAVCODEC: u32 = 59;
 
@@ -46,6 +56,23 @@ impl Tools {
     /// # Errors
     /// [`MediaError::Missing`] and [`MediaError::Unusable`].
     pub async fn find(ffmpeg: Option<&Path>, scratch: &Path) -> Result<Self, MediaError> {
+        let (main, probe) = Self::look(ffmpeg, scratch).await;
+        let (main, probe) = (main?, probe?);
+        Ok(Self {
+            ffmpeg: main.path,
+            ffprobe: probe.path,
+            version: main.version,
+            probe_version: probe.version,
+            libavcodec: main.libavcodec,
+            scratch: scratch.to_path_buf(),
+        })
+    }
+
+    /// ffmpeg and ffprobe each by itself, looked for as [`find`](Self::find) does.
+    pub async fn look(
+        ffmpeg: Option<&Path>,
+        scratch: &Path,
+    ) -> (Result<Program, MediaError>, Result<Program, MediaError>) {
         let from_env = |name: &str| {
             std::env::var_os(name)
                 .filter(|v| !v.is_empty())
@@ -54,34 +81,29 @@ impl Tools {
         let wanted = ffmpeg
             .map(Path::to_path_buf)
             .or_else(|| from_env("REELMILL_FFMPEG"));
-        let ffmpeg = locate(&wanted.unwrap_or_else(|| PathBuf::from("ffmpeg")))?;
-        let beside = ffmpeg.with_file_name("ffprobe");
+        let ffmpeg = locate(&wanted.unwrap_or_else(|| PathBuf::from("ffmpeg")));
+        let beside = ffmpeg.iter().map(|found| found.with_file_name("ffprobe"));
         let ffprobe = match from_env("REELMILL_FFPROBE") {
-            Some(named) => locate(&named)?,
-            None if beside.is_file() => beside,
-            None => locate(Path::new("ffprobe"))?,
+            Some(named) => locate(&named),
+            None => match beside.into_iter().find(|beside| beside.is_file()) {
+                Some(beside) => Ok(beside),
+                None => locate(Path::new("ffprobe")),
+            },
         };
-        let (main, probe) = tokio::join!(
-            ask_version(&ffmpeg, scratch),
-            ask_version(&ffprobe, scratch)
-        );
-        let ((version, libavcodec), (probe_version, _)) = (main?, probe?);
-        if libavcodec < OLDEST_LIBAVCODEC {
-            let reason = format!("version {version} is older than 5.1: install a newer ffmpeg");
-            return Err(MediaError::Unusable {
-                program: ffmpeg,
-                reason,
-            });
-        }
-        let scratch = scratch.to_path_buf();
-        Ok(Self {
-            ffmpeg,
-            ffprobe,
-            version,
-            probe_version,
-            libavcodec,
-            scratch,
-        })
+        let main = async {
+            let main = Program::ask(ffmpeg?, scratch).await?;
+            if main.libavcodec < OLDEST_LIBAVCODEC {
+                let version = main.version;
+                let reason = format!("version {version} is older than 5.1: install a newer ffmpeg");
+                return Err(MediaError::Unusable {
+                    program: main.path,
+                    reason,
+                });
+            }
+            Ok(main)
+        };
+        let probe = async { Program::ask(ffprobe?, scratch).await };
+        tokio::join!(main, probe)
     }
 
     /// The encoders that this ffmpeg has, by ffmpeg's names.
@@ -89,17 +111,7 @@ impl Tools {
     /// # Errors
     /// Any [`MediaError`].
     pub async fn encoders(&self) -> Result<BTreeSet<String>, MediaError> {
-        let args = ["-hide_banner", "-encoders"];
-        let (text, _) = capture(ask(&self.ffmpeg, &self.scratch, &args), 1 << 20).await?;
-        // ` V....D libx264              libx264 H.264 …`, after a line of dashes.
-        let table = text
-            .lines()
-            .skip_while(|line| !line.contains("------"))
-            .skip(1);
-        Ok(table
-            .filter_map(|line| line.split_whitespace().nth(1))
-            .map(str::to_owned)
-            .collect())
+        encoders(&self.ffmpeg, &self.scratch).await
     }
 
     /// Whether this ffmpeg is the one that a job was planned for: all its pieces must come from one,
@@ -137,6 +149,45 @@ impl Tools {
     }
 }
 
+impl Program {
+    async fn ask(path: PathBuf, scratch: &Path) -> Result<Self, MediaError> {
+        let (text, _) = capture(ask(&path, scratch, &["-version"]), 1 << 20).await?;
+        match parse_version(&text) {
+            Some((version, libavcodec)) => Ok(Self {
+                path,
+                version,
+                libavcodec,
+            }),
+            None => Err(MediaError::Unusable {
+                program: path,
+                reason: "it does not print a version as ffmpeg does: is it ffmpeg?".to_owned(),
+            }),
+        }
+    }
+
+    /// The encoders that it has, where it is ffmpeg.
+    ///
+    /// # Errors
+    /// Any [`MediaError`].
+    pub async fn encoders(&self, scratch: &Path) -> Result<BTreeSet<String>, MediaError> {
+        encoders(&self.path, scratch).await
+    }
+}
+
+async fn encoders(ffmpeg: &Path, scratch: &Path) -> Result<BTreeSet<String>, MediaError> {
+    let args = ["-hide_banner", "-encoders"];
+    let (text, _) = capture(ask(ffmpeg, scratch, &args), 1 << 20).await?;
+    // ` V....D libx264              libx264 H.264 …`, after a line of dashes.
+    let table = text
+        .lines()
+        .skip_while(|line| !line.contains("------"))
+        .skip(1);
+    Ok(table
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .map(str::to_owned)
+        .collect())
+}
+
 /// Makes a program's path absolute, searching the `PATH` for bare names.
 fn locate(program: &Path) -> Result<PathBuf, MediaError> {
     let missing = || MediaError::Missing {
@@ -165,14 +216,6 @@ fn ask(program: &Path, scratch: &Path, args: &[&str]) -> Invocation {
         connects: None,
         limits: ASK,
     }
-}
-
-async fn ask_version(program: &Path, scratch: &Path) -> Result<(String, u32), MediaError> {
-    let (text, _) = capture(ask(program, scratch, &["-version"]), 1 << 20).await?;
-    parse_version(&text).ok_or_else(|| MediaError::Unusable {
-        program: program.to_path_buf(),
-        reason: "it does not print a version as ffmpeg does: is it ffmpeg?".to_owned(),
-    })
 }
 
 /// The version word and libavcodec's major version in the words of `ffmpeg -version`.

@@ -17,6 +17,7 @@ use reelmill_common::{LoopbackUrl, Place, Timebase, Window};
 use reelmill_media::audio::AudioRequest;
 use reelmill_media::decode::DecodeRequest;
 use reelmill_media::encode::EncodeRequest;
+use reelmill_media::listen::ListenRequest;
 use reelmill_media::mux::{FragmentRequest, MuxRequest, MuxTrack, TimedFile};
 use reelmill_media::{Input, Tools, probe, scan};
 
@@ -273,4 +274,9 @@ fn looking_at_a_source() {
         deinterlace: true,
     };
     assert_golden("decode", &decode.args(&current()));
+    let listen = ListenRequest {
+        input: &input,
+        track: 1,
+    };
+    assert_golden("listen", &listen.args());
 }

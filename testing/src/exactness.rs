@@ -206,10 +206,14 @@ fn lossless_profile(window: f64) -> Result<String> {
     Ok(text.lines().map(|line| shorten(line) + "\n").collect())
 }
 
-/// The good files of a corpus, with what its catalogue says of each.
+/// The folders of a corpus whose files are right: those with something special about them, and long
+/// ones that are cut into many chunks.
+const RIGHT: [&str; 2] = ["good", "perf"];
+
+/// The files of a corpus that are right, with what its catalogue says of each.
 ///
 /// # Errors
-/// When the folder or its catalogue cannot be read.
+/// When a folder or the catalogue cannot be read.
 pub fn corpus(folder: &Path) -> Result<Vec<Item>> {
     let catalogue = fs::read(folder.join("catalog.json")).context("no `catalog.json`")?;
     let catalogue: Vec<Value> = serde_json::from_slice(&catalogue)?;
@@ -220,19 +224,25 @@ pub fn corpus(folder: &Path) -> Result<Vec<Item>> {
             .to_owned()
     };
     let mut items = Vec::new();
-    for entry in fs::read_dir(folder.join("good"))? {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let may_be_refused = expected(&format!("good/{name}")).contains("refusal");
-        items.push(Item {
-            name,
-            path,
-            may_be_refused,
-        });
+    for kind in RIGHT {
+        // A corpus of one's own need not have both.
+        if !folder.join(kind).try_exists()? {
+            continue;
+        }
+        for entry in fs::read_dir(folder.join(kind))? {
+            let path = entry?.path();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let may_be_refused = expected(&format!("{kind}/{name}")).contains("refusal");
+            items.push(Item {
+                name,
+                path,
+                may_be_refused,
+            });
+        }
     }
     items.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(items)

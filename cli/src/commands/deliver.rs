@@ -7,7 +7,7 @@ use reelmill_common::{JobId, key};
 use reelmill_stage::{Ports, load_json};
 
 use crate::failure::{Failure, io};
-use crate::folder::{CERTIFICATE, OutputFolder, remove, sync_folder};
+use crate::folder::{CERTIFICATE, HLS, OutputFolder, output_path, remove, sync_folder};
 
 /// Puts the outputs of a finished job into the folder. Interrupted, it can be done again.
 pub(crate) async fn deliver(
@@ -22,9 +22,7 @@ pub(crate) async fn deliver(
         ));
     };
     // From here on the folder is not finished until the new certificate is in it.
-    let old = folder.certificate().ok().flatten();
-    remove(&folder.path.join(CERTIFICATE))?;
-    sync_folder(&folder.path)?;
+    folder.set_aside_certificate()?;
     for output in &certificate.outputs {
         let target = folder.path.join(&output.path);
         if let Some(parent) = target.parent() {
@@ -37,20 +35,20 @@ pub(crate) async fn deliver(
             .await
             .map_err(|error| Failure::of(&error))?;
     }
-    for left in old.iter().flat_map(|old| &old.outputs) {
-        if !certificate
-            .outputs
-            .iter()
-            .any(|output| output.path == left.path)
-        {
-            remove(&folder.path.join(&left.path))?;
+    let is_ours = |path: &str| certificate.outputs.iter().any(|ours| ours.path == path);
+    for left in folder.replaced()?.iter().flat_map(|old| &old.outputs) {
+        // A certificate is a file that anybody may have edited: files of this folder are removed,
+        // and nothing else.
+        let path = output_path(&folder.path, &left.path).filter(|path| !path.is_dir());
+        if let Some(path) = path.filter(|_| !is_ours(&left.path)) {
+            remove(&path)?;
         }
     }
-    let hls = folder.path.join("hls");
+    let hls = folder.path.join(HLS);
     match certificate
         .outputs
         .iter()
-        .any(|output| output.path.starts_with("hls/"))
+        .any(|output| Path::new(&output.path).starts_with(HLS))
     {
         true => sync_folder(&hls)?,
         // Fails when something else is in it, which is somebody's.

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use reelmill_common::profile;
-use reelmill_media::Tools;
 use reelmill_media::codec::{audio_encoder, video_encoder};
+use reelmill_media::tools::Program;
+use reelmill_media::{MediaError, Tools};
 use serde::Serialize;
 
 use crate::args::{DoctorArgs, ToolArgs};
@@ -94,32 +95,31 @@ pub(crate) async fn run(tools: &ToolArgs, args: &DoctorArgs) -> Result<(), Failu
     }
 }
 
-/// ffmpeg, ffprobe and the encoders that the built-in profiles need.
+/// ffmpeg, ffprobe and the encoders that the built-in profiles need: each by itself, so that one
+/// that is missing does not hide how the others are.
 async fn media(tools: &ToolArgs, scratch: &Path) -> Vec<Check> {
     let cure = "install ffmpeg 5.1 or later with ffprobe (apt-get install ffmpeg), or name it with --ffmpeg";
-    let tools = match Tools::find(tools.ffmpeg.as_deref(), scratch).await {
-        Ok(tools) => tools,
-        Err(error) => {
-            return vec![Check::new("ffmpeg", false, error.to_string(), cure).dependency()];
+    let probe_cure = "install ffmpeg 5.1 or later with ffprobe (apt-get install ffmpeg), or name it with REELMILL_FFPROBE";
+    let missing = |name, what: String, cure| Check::new(name, false, what, cure).dependency();
+    let program = |name, found: &Result<Program, MediaError>, cure| match found {
+        Ok(Program { path, version, .. }) => {
+            Check::new(name, true, format!("{version} at {}", path.display()), "")
         }
+        Err(error) => missing(name, error.to_string(), cure),
     };
-    let named = |path: &Path, version: &str| format!("{version} at {}", path.display());
-    let mut checks = vec![
-        Check::new("ffmpeg", true, named(&tools.ffmpeg, &tools.version), ""),
-        Check::new(
-            "ffprobe",
-            true,
-            named(&tools.ffprobe, &tools.probe_version),
-            "",
-        ),
-    ];
-    match tools.encoders().await {
-        Ok(present) => checks.push(encoders(&present)),
-        Err(error) => {
-            checks.push(Check::new("encoders", false, error.to_string(), cure).dependency());
-        }
-    }
-    checks
+    let (ffmpeg, ffprobe) = Tools::look(tools.ffmpeg.as_deref(), scratch).await;
+    let encoders = match &ffmpeg {
+        Ok(ffmpeg) => match ffmpeg.encoders(scratch).await {
+            Ok(present) => encoders(&present),
+            Err(error) => missing("encoders", error.to_string(), cure),
+        },
+        Err(_) => missing("encoders", "unknown without ffmpeg".to_owned(), cure),
+    };
+    vec![
+        program("ffmpeg", &ffmpeg, cure),
+        program("ffprobe", &ffprobe, probe_cure),
+        encoders,
+    ]
 }
 
 fn encoders(present: &BTreeSet<String>) -> Check {

@@ -3,6 +3,7 @@
 pub(crate) mod config;
 mod deliver;
 pub(crate) mod doctor;
+mod intent;
 pub(crate) mod jobs;
 pub(crate) mod outputs;
 pub(crate) mod profiles;

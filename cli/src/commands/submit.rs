@@ -1,21 +1,25 @@
-//! Puts a job into the ports, new or once more.
+//! Brings a job back that an earlier run had planned.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use reelmill_common::manifest::{Location, Manifest, SourceInfo};
-use reelmill_common::request::JobRequest;
-use reelmill_common::{JobId, TaskKey, key};
+use reelmill_common::{JobId, TaskKey};
 use reelmill_source::{SourceError, store_file};
-use reelmill_stage::{Ports, publish_missing, rebuild, revisions, submit};
+use reelmill_stage::{Ports, publish_missing, rebuild, revisions};
 
 use crate::failure::Failure;
 
-/// What an earlier run had finished.
-#[derive(Clone, Copy, Debug)]
+/// What an earlier run had finished; nothing by default.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Resumed {
     pub(crate) tasks: usize,
     pub(crate) total: usize,
     pub(crate) chunks: usize,
+    /// Packets of the picture in these chunks.
+    pub(crate) packets: u64,
+    /// Audio tracks.
+    pub(crate) tracks: BTreeSet<u32>,
 }
 
 /// Copies a local source into the store, from where the stages will read it.
@@ -38,23 +42,6 @@ pub(crate) async fn store(
     Ok(SourceInfo { location, ..source })
 }
 
-/// Submits a job, also once more after a run that failed before it had a plan.
-pub(crate) async fn new(ports: &Ports, job: &JobId, request: &JobRequest) -> Result<(), Failure> {
-    // A profile or an option that was another then: there is no plan yet that it would spoil.
-    ports
-        .store
-        .delete(&key::request(job))
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    // Before the message: whoever gets it must not find a job that has ended.
-    ports
-        .ledger
-        .retry(job)
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    Ok(submit(ports, job, request).await?)
-}
-
 /// Brings a planned job back: what its markers show as done stays done, the rest is asked for.
 pub(crate) async fn again(ports: &Ports, manifest: &Manifest) -> Result<Resumed, Failure> {
     let job = &manifest.job;
@@ -66,10 +53,17 @@ pub(crate) async fn again(ports: &Ports, manifest: &Manifest) -> Result<Resumed,
         .map_err(|error| Failure::of(&error))?;
     let revisions = revisions(ports.store.as_ref(), job).await?;
     let done = publish_missing(ports, manifest, &revisions).await?;
-    let is_chunk = |task: &&TaskKey| matches!(task, TaskKey::Chunk { .. });
+    let layout = manifest.layout(&revisions);
+    let chunks = || layout.iter().filter(|placed| done.contains(&placed.task()));
+    let track = |task: &TaskKey| match task {
+        TaskKey::Audio { track } => Some(*track),
+        _ => None,
+    };
     Ok(Resumed {
         tasks: done.len(),
         total: manifest.tasks(&revisions).len(),
-        chunks: done.iter().filter(is_chunk).count(),
+        chunks: chunks().count(),
+        packets: chunks().map(|placed| placed.chunk.packets).sum(),
+        tracks: done.iter().filter_map(track).collect(),
     })
 }

@@ -1,6 +1,7 @@
 //! `reelmill transcode`: the whole job here and now, through the stages that a cluster runs.
 
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use reelmill_common::certificate::Certificate;
@@ -12,13 +13,15 @@ use reelmill_common::{JobId, WorkerId};
 use reelmill_ledger::JobRecord;
 use reelmill_media::Tools;
 use reelmill_source::{CACHE_BYTES, SourceSettings, Sources, regular_file};
-use reelmill_stage::{Ports, Shutdown, load_json, manifest};
+use reelmill_stage::{Shutdown, manifest};
 use tokio::sync::Mutex;
 
-use super::{deliver, load_profile, submit};
+use super::intent::Intent;
+use super::submit::{self, Resumed};
+use super::{deliver, load_profile};
 use crate::args::{ToolArgs, TranscodeArgs, ViaArg};
 use crate::failure::{Exit, Failure};
-use crate::folder::OutputFolder;
+use crate::folder::{OutputFolder, spares_the_source};
 use crate::progress::Progress;
 use crate::report::{FailureReport, Report, Timings, outputs, print_json, print_line};
 use crate::stop::Stop;
@@ -28,28 +31,29 @@ use crate::wire::{Clock, Machine, Slots, embedded, start};
 const POLL: Duration = Duration::from_millis(50);
 
 pub(crate) async fn run(tools: &ToolArgs, args: TranscodeArgs) -> Result<(), Failure> {
-    let result = transcode(tools, &args).await;
+    let job = OnceLock::new();
+    let result = transcode(tools, &args, &job).await;
     match &result {
         Ok(report) if args.json => print_json(report),
         Ok(report) => {
             let paths = report.outputs.iter().map(|output| &output.path);
             paths.for_each(|path| print_line(path));
         }
-        Err(failure) if args.json => print_json(&FailureReport {
-            status: "failed",
-            code: &failure.code,
-            message: &failure.message,
-            detail: &failure.detail,
-        }),
+        Err(failure) if args.json => print_json(&FailureReport::new(job.get(), failure)),
         Err(_) => {}
     }
     result.map(|_report| ())
 }
 
-async fn transcode(tools: &ToolArgs, args: &TranscodeArgs) -> Result<Report, Failure> {
+async fn transcode(
+    tools: &ToolArgs,
+    args: &TranscodeArgs,
+    job: &OnceLock<JobId>,
+) -> Result<Report, Failure> {
     let began = Instant::now();
     let profile = load_profile(&args.profile)?;
-    regular_file(&args.input).map_err(|error| Failure::of(&error))?;
+    let (source, _) = regular_file(&args.input).map_err(|error| Failure::of(&error))?;
+    spares_the_source(&args.output, &source)?;
     let folder = OutputFolder::open(&args.output)?;
     let run = Run {
         tools,
@@ -57,20 +61,19 @@ async fn transcode(tools: &ToolArgs, args: &TranscodeArgs) -> Result<Report, Fai
         profile,
         folder: &folder,
         began,
+        job,
     };
     let mut progress = Progress::new(args.quiet);
     let result = run.in_folder(&mut progress).await;
-    match &result {
-        Ok(report) => {
-            for deviation in &report.deviations {
-                progress.say(&format!("note: {deviation}"));
-            }
-            progress.say(&report.summary());
-            folder.clear()?;
+    if let Err(failure) = &result {
+        // Should the disk be the trouble, that is what is to be said, not what follows from it.
+        let in_vain = failure.permanent && !folder.has_done_chunks().unwrap_or(true);
+        let unplanned = !folder.has_plan().unwrap_or(true);
+        if in_vain || unplanned || failure.condemns_the_source() {
+            folder.abandon().ok();
+        } else if failure.permanent {
+            progress.say("the chunks that are done are kept: the same command goes on with them");
         }
-        // What no second try can mend, or what never began, leaves nothing behind.
-        Err(failure) if failure.for_good || !folder.has_work()? => folder.clear()?,
-        Err(_) => {}
     }
     result
 }
@@ -82,14 +85,12 @@ struct Run<'a> {
     profile: Profile,
     folder: &'a OutputFolder,
     began: Instant,
+    /// Told as soon as it is known.
+    job: &'a OnceLock<JobId>,
 }
 
 impl Run<'_> {
     async fn in_folder(&self, progress: &mut Progress) -> Result<Report, Failure> {
-        let work = self.folder.work();
-        if self.args.force {
-            self.folder.discard_work()?;
-        }
         let scratch = self.folder.fresh_scratch()?;
         let sources = Sources::default();
         let input = Location::Path(self.args.input.clone());
@@ -100,31 +101,40 @@ impl Run<'_> {
             Tools::find(self.tools.ffmpeg.as_deref(), &scratch)
         );
         let source = source.map_err(|error| Failure::of(&error))?;
-        if let Some(report) = self.already_done(&source)? {
+        let intent = self.intent(&source)?;
+        let job = self.job.get_or_init(|| intent.job.clone());
+        if let Some(certificate) = intent.done(self.folder) {
             progress.say("already done: the folder holds these outputs");
-            return Ok(report);
+            // Work of another job was begun with --force and is its owner's.
+            if !intent.others_work(self.folder).await {
+                self.folder.clear()?;
+            }
+            let resumed = Resumed {
+                chunks: certificate.chunks.len(),
+                ..Resumed::default()
+            };
+            return Ok(self.report(&certificate, None, &resumed, &Clock::default()));
         }
         let tools = Arc::new(tools?);
+        let unfinished = intent.unfinished(self.folder, &tools).await?;
         let worker = WorkerId::new("local").map_err(|error| Failure::failed(error.to_string()))?;
-        let ports = embedded(&work, &worker).await?;
-        let job = self.job_id(&source)?;
-        let resumed = match self.unfinished(&ports).await? {
+        let ports = embedded(&self.folder.work(), &worker).await?;
+        let resumed = match unfinished {
             Some(manifest) => {
-                self.same_job(&manifest, &source, &tools)?;
                 let resumed = submit::again(&ports, &manifest).await?;
                 progress.say(&format!(
                     "going on: {} of {} tasks are done already",
                     resumed.tasks, resumed.total
                 ));
-                resumed.chunks
+                resumed
             }
             None => {
                 let source = match self.args.via {
                     ViaArg::Path => source,
-                    ViaArg::Store => submit::store(&ports, &job, source, &scratch).await?,
+                    ViaArg::Store => submit::store(&ports, job, source, &scratch).await?,
                 };
-                submit::new(&ports, &job, &self.request(&source)).await?;
-                0
+                reelmill_stage::submit(&ports, job, &self.request(&source)).await?;
+                Resumed::default()
             }
         };
         let slots = Slots {
@@ -146,12 +156,21 @@ impl Run<'_> {
             slots,
             lease: Duration::from_secs(60),
         };
-        let clock = Arc::new(Mutex::new(Clock::default()));
-        self.work(&machine, &job, progress, &clock).await?;
-        let certificate = deliver::deliver(&machine.ports, &job, self.folder).await?;
-        let manifest = manifest(machine.ports.store.as_ref(), &job).await?;
+        let clock = Arc::new(Mutex::new(Clock {
+            tracks: resumed.tracks.clone(),
+            ..Clock::default()
+        }));
+        self.work(&machine, job, progress, &clock).await?;
+        let certificate = deliver::deliver(&machine.ports, job, self.folder).await?;
+        let manifest = manifest(machine.ports.store.as_ref(), job).await?;
         let clock = clock.lock().await;
-        Ok(self.report(&certificate, manifest.as_ref(), resumed, &clock))
+        let report = self.report(&certificate, manifest.as_ref(), &resumed, &clock);
+        for deviation in &report.deviations {
+            progress.say(&format!("note: {deviation}"));
+        }
+        progress.say(&report.summary());
+        self.folder.clear()?;
+        Ok(report)
     }
 
     /// Runs the stages until the job has ended or somebody wants this process to end.
@@ -165,7 +184,7 @@ impl Run<'_> {
         let (switch, shutdown) = Shutdown::new();
         let mut stages = start(machine, &shutdown, clock);
         let mut stop = Stop::new()?;
-        let mut length_known = false;
+        let mut plan_known = false;
         let ended = loop {
             tokio::select! {
                 () = tokio::time::sleep(POLL) => {}
@@ -185,127 +204,23 @@ impl Run<'_> {
                 .await
                 .map_err(|error| Failure::of(&error))?;
             let Some(record) = record else { continue };
-            if !length_known && record.total_chunks > 0 {
-                length_known = true;
+            if !plan_known && record.total_chunks > 0 {
+                plan_known = true;
                 if let Some(manifest) = manifest(machine.ports.store.as_ref(), job).await? {
-                    progress.set_seconds(seconds(&manifest));
+                    progress.set_plan(seconds(&manifest, 0), manifest.audio.len());
                 }
             }
             if record.status.is_terminal() {
                 break outcome(record);
             }
-            progress.update(&record);
+            // Asked after the ledger, which counts a track a moment later than the clock.
+            let tracks = clock.lock().await.tracks.len();
+            progress.update(&record, tracks);
         };
         progress.finish();
         switch.send(true).ok();
         while stages.join_next().await.is_some() {}
         ended
-    }
-
-    /// The folder's outputs, where they are those that were asked for.
-    fn already_done(&self, source: &SourceInfo) -> Result<Option<Report>, Failure> {
-        if self.args.force {
-            return Ok(None);
-        }
-        let folder = self.folder.path.display();
-        let Some(certificate) = self.folder.certificate()? else {
-            if let Some(name) = self
-                .folder
-                .uncertified()?
-                .filter(|_| !self.folder.has_work().unwrap_or(true))
-            {
-                return Err(
-                    self.refuse(&format!("`{folder}` holds `{name}` without a certificate"))
-                );
-            }
-            return Ok(None);
-        };
-        if certificate.source.sha256 != source.sha256 {
-            return Err(self.refuse(&format!(
-                "`{folder}` holds the outputs of another source, `{}`",
-                certificate.source.name
-            )));
-        }
-        let same = certificate.profile_digest == self.profile.digest()
-            && certificate.proof == self.args.proof.into();
-        if !same {
-            return Err(self.refuse(&format!(
-                "`{folder}` holds outputs of this source made with profile `{}` or another proof",
-                certificate.profile
-            )));
-        }
-        if let Some(changed) = deliver::first_change(&self.folder.path, &certificate) {
-            return Err(self.refuse(&format!("`{folder}` was finished, but {changed} since")));
-        }
-        Ok(Some(self.report(
-            &certificate,
-            None,
-            certificate.chunks.len(),
-            &Clock::default(),
-        )))
-    }
-
-    fn refuse(&self, what: &str) -> Failure {
-        Failure::new(
-            Exit::Failed,
-            "folder-in-use",
-            format!("{what}: choose another folder, or overwrite it with --force"),
-        )
-    }
-
-    /// The manifest of a job that an earlier run left in the folder.
-    async fn unfinished(&self, ports: &Ports) -> Result<Option<Manifest>, Failure> {
-        let mut jobs = ports
-            .store
-            .list("chunks/", None, 2)
-            .await
-            .map_err(|error| Failure::of(&error))?;
-        let Some(first) = jobs.drain(..).next() else {
-            return Ok(None);
-        };
-        Ok(load_json(ports.store.as_ref(), &first.key).await?)
-    }
-
-    /// Whether unfinished work is that of this very command.
-    fn same_job(
-        &self,
-        manifest: &Manifest,
-        source: &SourceInfo,
-        tools: &Tools,
-    ) -> Result<(), Failure> {
-        let folder = self.folder.path.display();
-        let way_out = "begin anew with --force";
-        let refuse = |code, what: String| Err(Failure::new(Exit::Failed, code, what));
-        if manifest.source.sha256 != source.sha256 {
-            return refuse(
-                "source-changed",
-                format!(
-                    "`{}` is not the file that the unfinished work in `{folder}` was begun with: put the old one back, or {way_out}",
-                    self.args.input.display()
-                ),
-            );
-        }
-        if manifest.profile_digest != self.profile.digest()
-            || manifest.proof != self.args.proof.into()
-        {
-            return refuse(
-                "profile-changed",
-                format!(
-                    "the unfinished work in `{folder}` was begun with profile `{}` and proof `{:?}`: use those, or {way_out}",
-                    manifest.profile, manifest.proof
-                ),
-            );
-        }
-        if manifest.ffmpeg != tools.version {
-            return refuse(
-                "ffmpeg-differs",
-                format!(
-                    "the unfinished work in `{folder}` was begun with ffmpeg {}, this is {}: use that one, or {way_out}",
-                    manifest.ffmpeg, tools.version
-                ),
-            );
-        }
-        Ok(())
     }
 
     fn request(&self, source: &SourceInfo) -> JobRequest {
@@ -329,26 +244,30 @@ impl Run<'_> {
             .unwrap_or_else(|| u32::try_from(cores()).unwrap_or(1))
     }
 
-    /// The same source, profile and proof are the same job, so that its certificate is the same.
-    fn job_id(&self, source: &SourceInfo) -> Result<JobId, Failure> {
-        let what = format!(
-            "{} {} {:?}",
-            source.sha256,
-            self.profile.digest(),
-            self.args.proof
-        );
+    fn intent<'s>(&'s self, source: &'s SourceInfo) -> Result<Intent<'s>, Failure> {
+        let profile_digest = self.profile.digest();
+        let what = format!("{} {profile_digest} {:?}", source.sha256, self.args.proof);
         let digest = reelmill_common::Sha256::of(what.as_bytes()).to_string();
         let short = digest.get(..16).unwrap_or_default();
-        JobId::new(format!("t-{short}")).map_err(|error| Failure::failed(error.to_string()))
+        let job = JobId::new(format!("t-{short}"));
+        Ok(Intent {
+            job: job.map_err(|error| Failure::failed(error.to_string()))?,
+            source,
+            profile_digest,
+            proof: self.args.proof.into(),
+            input: &self.args.input,
+            force: self.args.force,
+        })
     }
 
     fn report(
         &self,
         certificate: &Certificate,
         manifest: Option<&Manifest>,
-        resumed: usize,
+        resumed: &Resumed,
         clock: &Clock,
     ) -> Report {
+        let encoded = manifest.map_or(0.0, |manifest| seconds(manifest, resumed.packets));
         let wall = self.began.elapsed().as_secs_f64();
         let since = |at: Option<Instant>| at.map_or(0.0, |at| (at - self.began).as_secs_f64());
         Report {
@@ -356,9 +275,9 @@ impl Run<'_> {
             status: "completed",
             outputs: outputs(certificate, &self.folder.path),
             chunks: certificate.chunks.len(),
-            chunks_resumed: resumed,
+            chunks_resumed: resumed.chunks,
             wall_s: wall,
-            speed: manifest.map_or(0.0, |manifest| seconds(manifest) / wall.max(0.001)),
+            speed: encoded / wall.max(0.001),
             timings: Timings {
                 start_to_first_encode: since(clock.first),
                 last_encode_to_done: clock.last.map_or(0.0, |last| last.elapsed().as_secs_f64()),
@@ -388,12 +307,13 @@ fn interrupted() -> Failure {
     )
 }
 
-/// Seconds of video in a plan.
-fn seconds(manifest: &Manifest) -> f64 {
+/// Seconds of video in a plan without those that so many packets are.
+fn seconds(manifest: &Manifest, without: u64) -> f64 {
     let Some(video) = &manifest.video else {
         return 0.0;
     };
     let packets: u64 = video.chunks.iter().map(|chunk| chunk.packets).sum();
+    let packets = packets.saturating_sub(without);
     video.stream.frame_rate.map_or(0.0, |(num, den)| {
         packets as f64 * f64::from(den) / f64::from(num)
     })

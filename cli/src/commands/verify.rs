@@ -1,31 +1,36 @@
 //! `reelmill verify`: outputs against their certificate, and on request the source as well.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use reelmill_common::Sha256;
 use reelmill_common::certificate::{Certificate, CertifiedOutput, CertifiedVideo};
 use reelmill_common::digest::Hasher;
 use reelmill_common::manifest::Proof;
 use reelmill_common::marker::SeamFrame;
+use reelmill_common::{JobId, Sha256};
 use reelmill_media::decode::{DecodeRequest, decode};
 use reelmill_media::encode::Increasing;
-use reelmill_media::mp4::{TrackKind, inspect};
+use reelmill_media::listen::{ListenRequest, listen};
+use reelmill_media::mp4::{Track, TrackKind, inspect};
 use reelmill_media::{Input, Tools};
 use serde::Serialize;
 
 use crate::args::{ToolArgs, VerifyArgs};
 use crate::failure::{Exit, Failure, io};
 use crate::folder::{CERTIFICATE, read_certificate};
-use crate::report::{print_json, print_line};
+use crate::report::{FailureReport, print_json, print_line};
 
 /// What a verification found.
 #[derive(Debug, Serialize)]
 struct Findings {
+    job: JobId,
     status: &'static str,
     /// Files whose bytes were compared.
     files: usize,
     /// Frames decoded from outputs.
     frames: u64,
+    /// Samples decoded from outputs' audio tracks.
+    samples: u64,
     /// Frames decoded from the source.
     source_frames: u64,
     /// One sentence for each thing that is not as certified.
@@ -33,12 +38,37 @@ struct Findings {
 }
 
 pub(crate) async fn run(tools: &ToolArgs, args: VerifyArgs) -> Result<(), Failure> {
+    let job = OnceLock::new();
+    let result = verify(tools, &args, &job).await;
+    match &result {
+        Ok(findings) if args.json => print_json(findings),
+        Ok(findings) => findings.print(),
+        Err(failure) if args.json => print_json(&FailureReport::new(job.get(), failure)),
+        Err(_) => {}
+    }
+    let count = result?.problems.len();
+    if count == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` is not as certified in {count} places",
+        args.dir.display()
+    );
+    Err(Failure::new(Exit::Failed, "not-as-certified", message))
+}
+
+async fn verify(
+    tools: &ToolArgs,
+    args: &VerifyArgs,
+    job: &OnceLock<JobId>,
+) -> Result<Findings, Failure> {
     let Some(certificate) = read_certificate(&args.dir)? else {
         return Err(Failure::failed(format!(
             "`{}` has no `{CERTIFICATE}`: name a folder that `reelmill transcode` finished",
             args.dir.display()
         )));
     };
+    job.get_or_init(|| certificate.job.clone());
     let scratch = tempfile::tempdir().map_err(io("work in", &std::env::temp_dir()))?;
     let tools = Tools::find(tools.ffmpeg.as_deref(), scratch.path()).await?;
     let dir = std::path::absolute(&args.dir).map_err(io("find", &args.dir))?;
@@ -48,34 +78,24 @@ pub(crate) async fn run(tools: &ToolArgs, args: VerifyArgs) -> Result<(), Failur
         dir,
         certificate,
     };
-    let findings = check.all(args.source.as_deref()).await?;
-    if args.json {
-        print_json(&findings);
-    } else {
-        findings
-            .problems
-            .iter()
-            .for_each(|problem| print_line(problem));
-    }
-    if findings.problems.is_empty() {
-        if !args.json {
-            let source = match findings.source_frames {
-                0 => String::new(),
-                frames => format!(" and {frames} frames of the source"),
-            };
-            print_line(&format!(
-                "verified: {} files, {} frames{source} are as certified",
-                findings.files, findings.frames
-            ));
+    check.all(args.source.as_deref()).await
+}
+
+impl Findings {
+    fn print(&self) {
+        self.problems.iter().for_each(|problem| print_line(problem));
+        if !self.problems.is_empty() {
+            return;
         }
-        return Ok(());
+        let source = match self.source_frames {
+            0 => String::new(),
+            frames => format!(" and {frames} frames of the source"),
+        };
+        print_line(&format!(
+            "verified: {} files, {} frames, {} samples of sound{source} are as certified",
+            self.files, self.frames, self.samples
+        ));
     }
-    let count = findings.problems.len();
-    let message = format!(
-        "`{}` is not as certified in {count} places",
-        args.dir.display()
-    );
-    Err(Failure::new(Exit::Failed, "not-as-certified", message))
 }
 
 struct Check {
@@ -88,9 +108,11 @@ struct Check {
 impl Check {
     async fn all(&self, source: Option<&Path>) -> Result<Findings, Failure> {
         let mut findings = Findings {
+            job: self.certificate.job.clone(),
             status: "verified",
             files: 0,
             frames: 0,
+            samples: 0,
             source_frames: 0,
             problems: Vec::new(),
         };
@@ -105,7 +127,14 @@ impl Check {
                     Err(problem) => findings.problems.push(problem),
                 }
             }
-            findings.problems.extend(self.tracks(output));
+            match self.tracks(output) {
+                Some(problem) => findings.problems.push(problem),
+                // What the tables do not even name cannot be listened to.
+                None => match self.sound(output).await {
+                    Ok(samples) => findings.samples += samples,
+                    Err(problem) => findings.problems.push(problem),
+                },
+            }
         }
         let chunks: u64 = self
             .certificate
@@ -207,39 +236,79 @@ impl Check {
         Ok(frames)
     }
 
-    /// The tracks that an output's tables name.
+    /// The tracks that an output's tables name: their number, sizes and lengths.
     fn tracks(&self, output: &CertifiedOutput) -> Option<String> {
-        if !output.path.ends_with(".mp4") {
+        let name = &output.path;
+        if !name.ends_with(".mp4") {
             return None;
         }
-        let tracks = match inspect(&self.dir.join(&output.path)) {
+        let tracks = match inspect(&self.dir.join(name)) {
             Ok(tracks) => tracks,
-            Err(error) => return Some(format!("`{}`: {error}", output.path)),
+            Err(error) => return Some(format!("`{name}`: {error}")),
         };
-        let audio: Vec<_> = tracks
-            .iter()
-            .filter(|track| track.kind == TrackKind::Audio)
-            .collect();
-        if audio.len() != output.audio.len() {
-            let (ours, theirs) = (audio.len(), output.audio.len());
+        let of = |kind| tracks.iter().filter(move |track| track.kind == kind);
+        if let Some(video) = &output.video
+            && let Some(track) = of(TrackKind::Video).next()
+            && (track.width, track.height) != (video.width, video.height)
+        {
             return Some(format!(
-                "`{}` has {ours} audio tracks, {theirs} are certified",
-                output.path
+                "`{name}` is {}x{}, {}x{} is certified",
+                track.width, track.height, video.width, video.height
             ));
         }
-        audio
-            .iter()
+        let (ours, theirs) = (of(TrackKind::Audio).count(), output.audio.len());
+        if ours != theirs {
+            return Some(format!(
+                "`{name}` has {ours} audio tracks, {theirs} are certified"
+            ));
+        }
+        of(TrackKind::Audio)
             .zip(&output.audio)
             .find_map(|(track, certified)| {
+                let number = certified.track;
                 let same = track.channels == certified.channels
                     && track.sample_rate == certified.sample_rate;
-                (!same).then(|| {
+                if !same {
+                    return Some(format!(
+                        "audio track {number} of `{name}` is not the one certified"
+                    ));
+                }
+                let samples = samples(track);
+                (samples != Some(certified.samples)).then(|| {
                     format!(
-                        "audio track {} of `{}` is not the one certified",
-                        certified.track, output.path
+                        "audio track {number} of `{name}` has {} samples, {} are certified",
+                        samples.map_or("no known number of".to_owned(), |n| n.to_string()),
+                        certified.samples
                     )
                 })
             })
+    }
+
+    /// Decodes every audio track of an output: what the tables promise must be there.
+    async fn sound(&self, output: &CertifiedOutput) -> Result<u64, String> {
+        let name = &output.path;
+        let input = Input::file(self.dir.join(name));
+        let mut all = 0;
+        for (track, certified) in output.audio.iter().enumerate() {
+            let request = ListenRequest {
+                input: &input,
+                track,
+            };
+            let number = certified.track;
+            let heard = listen(&self.tools, &request, &self.scratch).await;
+            let heard = heard.map_err(|error| {
+                format!("audio track {number} of `{name}` cannot be decoded: {error}")
+            })?;
+            // Encoders work in blocks: before the first sample and after the last there is silence.
+            if !(certified.samples..=certified.samples + SILENCE).contains(&heard) {
+                return Err(format!(
+                    "audio track {number} of `{name}` decodes to {heard} samples, {} are certified",
+                    certified.samples
+                ));
+            }
+            all += heard;
+        }
+        Ok(all)
     }
 
     /// Decodes the source once, in one go, and holds every chunk against it.
@@ -275,6 +344,23 @@ impl Check {
         compare.finish(problems);
         Ok(frames)
     }
+}
+
+/// The most samples that a decoder gives beyond those that were encoded.
+const SILENCE: u64 = 8192;
+
+/// How many samples of sound a track holds, not counting the encoder's delay; `None` for a codec that
+/// reelmill does not make.
+///
+/// The delay is the codec's: what an edit list hides of it depends on when the track begins.
+fn samples(track: &Track) -> Option<u64> {
+    let delay = match track.codec.as_str() {
+        "fLaC" => 0,
+        "Opus" => 312,
+        "mp4a.40.2" => 1024,
+        _ => return None,
+    };
+    u64::try_from(track.duration - delay).ok()
 }
 
 /// What was decoded of one chunk.

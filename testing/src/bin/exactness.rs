@@ -21,7 +21,7 @@ use reelmill_testing::ffmpeg::Ffmpeg;
 /// could be compared.
 #[derive(Parser)]
 struct Args {
-    /// The files; without any, every generated case and every good file of the corpus
+    /// The files; without any, every generated case and every right file of the corpus
     files: Vec<PathBuf>,
     /// The program under test
     #[arg(long, default_value = "reelmill")]
