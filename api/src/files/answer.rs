@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(disposition(true, "a b.mp4"), "inline; filename=\"a b.mp4\"");
         assert_eq!(
             disposition(false, "\"; x=\"é\r\n.mp4"),
-            "attachment; filename=\"__ x____.mp4\"; filename*=UTF-8''%22%3B%20x%3D%22%C3%A9%0D%0A.mp4"
+            "attachment; filename=\"__ x_____.mp4\"; filename*=UTF-8''%22%3B%20x%3D%22%C3%A9%0D%0A.mp4"
         );
     }
 }

@@ -193,7 +193,7 @@ async fn a_shutdown_ends_streams_and_lets_requests_finish() {
         .unwrap();
     service.close();
     // The stream ends as it should, and the film comes to its end.
-    assert!(watcher.rest().await.ends_with("\r\n0\r\n\r\n"));
+    assert!(watcher.rest().await.ends_with("0\r\n\r\n"));
     assert_eq!(film.bytes().await.unwrap().len(), 8 << 20);
     service.closed().await;
     assert!(TcpStream::connect(service.address).await.is_err());
