@@ -161,7 +161,7 @@ fn problem(description: &str) -> Value {
     json!({
         "description": description,
         "content": {"application/problem+json": {
-            "schema": {"$ref": "#/components/schemas/ProblemBody"},
+            "schema": {"$ref": "#/components/schemas/Problem"},
         }},
     })
 }

@@ -118,6 +118,7 @@ async fn alive(api: &Api) -> Result<Vec<WorkerRecord>, Problem> {
 
 /// What a job can be made into.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Profile)]
 struct ProfileBody {
     /// To be named in `profile`.
     name: String,

@@ -43,7 +43,7 @@ const PLAYER_CSP: HeaderValue = HeaderValue::from_static(
 /// Answers a request for a file.
 pub(super) fn answer(
     store: Arc<dyn Store>,
-    file: File,
+    file: &File,
     method: &Method,
     headers: &HeaderMap,
 ) -> Response {
@@ -149,9 +149,11 @@ fn body(store: Arc<dyn Store>, objects: &[(ObjectKey, u64)], part: &Range<u64>) 
     Body::from_stream(reads.buffered(2))
 }
 
-fn pieces(key: ObjectKey, range: Range<u64>) -> impl Iterator<Item = (ObjectKey, Range<u64>)> {
-    let end = range.end;
-    let mut next = range.start;
+fn pieces(key: ObjectKey, part: Range<u64>) -> impl Iterator<Item = (ObjectKey, Range<u64>)> {
+    let Range {
+        start: mut next,
+        end,
+    } = part;
     std::iter::from_fn(move || {
         (next < end).then(|| {
             let piece = next..(next + PIECE).min(end);

@@ -21,6 +21,7 @@ const CERTIFICATE: &str = "certificate.json";
 
 /// A delivered file.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Output)]
 pub(crate) struct OutputBody {
     /// Its path among the outputs, such as `hls/master.m3u8`.
     path: String,
@@ -36,6 +37,7 @@ pub(crate) struct OutputBody {
 
 /// Every delivered file.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Outputs)]
 pub(crate) struct OutputList {
     /// In the order of the certificate.
     outputs: Vec<OutputBody>,
@@ -108,13 +110,13 @@ pub(super) async fn list(
     ),
     responses(
         (status = 200, description = "The file", content(
-            (Vec<u8> = "video/mp4"), (Vec<u8> = "audio/mp4"),
+            (String = "video/mp4"), (String = "audio/mp4"),
             (String = "application/vnd.apple.mpegurl"), (Object = "application/json"),
-            (Vec<u8> = "application/octet-stream"))),
+            (String = "application/octet-stream"))),
         (status = 206, description = "The range of the file", content(
-            (Vec<u8> = "video/mp4"), (Vec<u8> = "audio/mp4"),
+            (String = "video/mp4"), (String = "audio/mp4"),
             (String = "application/vnd.apple.mpegurl"), (String = "application/json"),
-            (Vec<u8> = "application/octet-stream"))),
+            (String = "application/octet-stream"))),
         (status = 304, description = "The client has it"),
         (status = 404, description = "`output-unknown`", body = ProblemBody,
          content_type = "application/problem+json"),
@@ -158,7 +160,7 @@ pub(super) async fn file(
         name: last_part(&output.path).to_owned(),
     };
     let store = Arc::clone(&api.ports.store);
-    Ok(answer(store, file, &method, &headers))
+    Ok(answer(store, &file, &method, &headers))
 }
 
 /// The proof
@@ -220,7 +222,7 @@ async fn proof(
         name: CERTIFICATE.to_owned(),
     };
     let store = Arc::clone(&api.ports.store);
-    Ok(Some(answer(store, file, method, headers)))
+    Ok(Some(answer(store, &file, method, headers)))
 }
 
 /// The output's path in a URL's path; `None` for one that no output could have. A slash that is

@@ -28,8 +28,8 @@ use crate::{Api, Problem};
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` that the client has"),
     ),
     responses(
-        (status = 200, description = "The source", content((Vec<u8> = "*/*"))),
-        (status = 206, description = "The range of it", content((Vec<u8> = "*/*"))),
+        (status = 200, description = "The source", content((String = "*/*"))),
+        (status = 206, description = "The range of it", content((String = "*/*"))),
         (status = 304, description = "The client has it"),
         (status = 404, description = "`job-unknown`, or `source-not-stored` where the service has no copy",
          body = ProblemBody, content_type = "application/problem+json"),
@@ -65,7 +65,7 @@ pub(super) async fn source(
         name: stored.name,
     };
     let store = Arc::clone(&api.ports.store);
-    Ok(answer(store, file, &method, &headers))
+    Ok(answer(store, &file, &method, &headers))
 }
 
 fn not_stored() -> Problem {
