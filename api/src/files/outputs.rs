@@ -14,7 +14,6 @@ use utoipa::ToSchema;
 
 use super::answer::{File, answer};
 use crate::jobs::{self, Id, Output};
-use crate::problem::ProblemBody;
 use crate::{Api, Problem};
 
 const CERTIFICATE: &str = "certificate.json";
@@ -68,10 +67,8 @@ fn shown(job: &JobId, output: &Output) -> OutputBody {
     params(("id" = String, Path, description = "The job's id")),
     responses(
         (status = 200, description = "The files", body = OutputList),
-        (status = 404, description = "`job-unknown`", body = ProblemBody,
-         content_type = "application/problem+json"),
-        (status = 409, description = "`job-not-completed`: there are no files", body = ProblemBody,
-         content_type = "application/problem+json"),
+        (status = 404, description = "`job-unknown`"),
+        (status = 409, description = "`job-not-completed`: there are no files"),
     ),
     security(("key" = ["read"]))
 )]
@@ -118,10 +115,8 @@ pub(super) async fn list(
             (String = "application/vnd.apple.mpegurl"), (String = "application/json"),
             (String = "application/octet-stream"))),
         (status = 304, description = "The client has it"),
-        (status = 404, description = "`output-unknown`", body = ProblemBody,
-         content_type = "application/problem+json"),
-        (status = 416, description = "`range-beyond`: the file has none of these bytes",
-         body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`output-unknown`"),
+        (status = 416, description = "`range-beyond`: the file has none of these bytes"),
     ),
     security(("key" = ["read"]))
 )]
@@ -179,10 +174,8 @@ pub(super) async fn file(
         (status = 200, description = "The certificate", content((Object = "application/json"))),
         (status = 206, description = "The range of it", content((String = "application/json"))),
         (status = 304, description = "The client has it"),
-        (status = 404, description = "`certificate-missing`: there is none before a job is completed",
-         body = ProblemBody, content_type = "application/problem+json"),
-        (status = 416, description = "`range-beyond`: it has none of these bytes",
-         body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`certificate-missing`: there is none before a job is completed"),
+        (status = 416, description = "`range-beyond`: it has none of these bytes"),
     ),
     security(("key" = ["read"]))
 )]

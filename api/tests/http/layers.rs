@@ -59,7 +59,7 @@ async fn what_is_not_there_and_what_cannot_be_done_are_problems() {
         problem(service.get(path).send().await.unwrap(), 404, "not-found").await;
     }
     for (method, path, allow) in [
-        (Method::PUT, "/v1/jobs/a", "GET,HEAD,DELETE"),
+        (Method::PUT, "/v1/jobs/a/outputs", "GET,HEAD"),
         (Method::POST, "/livez", "GET,HEAD"),
         (Method::TRACE, "/v1/jobs/a/retry", "POST"),
         (

@@ -261,12 +261,12 @@ fn nonsense(state: &mut u64) -> Vec<u8> {
         "no colon",
         "A:\tb",
     ];
-    let mut text = format!(
-        "{} {} HTTP/1.{}\r\n",
-        methods[below(10)],
-        paths[below(12)],
-        below(3)
-    );
+    let (method, path) = (methods[below(10)], paths[below(12)]);
+    let mut text = format!("{method} {path} HTTP/1.{}\r\n", below(3));
+    if matches!(method, "POST" | "PUT") {
+        // Never whole: a whole body may well be a source, whatever is in it.
+        text += "Content-Length: 99999999999\r\n";
+    }
     for _ in 0..below(6) {
         text += headers[below(15)];
         text += "\r\n";
