@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use axum::http::Method;
 use serde_json::{Map, Value, json};
+use utoipa::PartialSchema as _;
 
 use crate::auth::Scope;
+use crate::problem::ProblemBody;
 
 /// What a route wants of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,8 +99,8 @@ pub(crate) fn as_json(document: &utoipa::openapi::OpenApi) -> Value {
     }
 }
 
-/// Adds what is the same for all routes: who they are, the keys, and the answers of the layers
-/// around them.
+/// Adds what is the same for all routes: who they are, the keys, the answers of the layers around
+/// them, and the form of every error.
 pub(crate) fn finished(mut document: Value) -> Value {
     document["info"] = json!({
         "title": "reelmill",
@@ -107,6 +109,7 @@ pub(crate) fn finished(mut document: Value) -> Value {
         "version": env!("CARGO_PKG_VERSION"),
         "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
     });
+    document["components"]["schemas"]["Problem"] = json!(ProblemBody::schema());
     document["components"]["securitySchemes"] = json!({
         "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
         "bearer": {"type": "http", "scheme": "bearer"},
@@ -130,40 +133,40 @@ pub(crate) fn finished(mut document: Value) -> Value {
 
 fn finish(method: &str, operation: &mut Value) {
     let needs_key = matches!(need(operation), Need::Key(_));
-    let mut add = |status: &str, description: &str| {
+    let mut answer = |status: &str, description: &str| {
         if operation["responses"].get(status).is_none() {
-            operation["responses"][status] = problem(description);
+            operation["responses"][status] = json!({"description": description});
         }
     };
-    add("500", "The service failed; its log says why");
-    add(
+    answer("500", "The service failed; its log says why");
+    answer(
         "503",
         "`too-busy`, or the service cannot reach its storage: come again",
     );
-    add("507", "`disk-full`: the service has no space left");
+    answer("507", "`disk-full`: the service has no space left");
     if needs_key {
-        add("401", "`key-missing` or `key-unknown`");
-        add(
+        answer("401", "`key-missing` or `key-unknown`");
+        answer(
             "403",
             "`key-scope`: the key lacks the scope; `origin-refused`: from a page of another origin",
         );
         let scopes = operation["security"][0]["key"].clone();
         operation["security"] = json!([{"key": scopes}, {"bearer": scopes}]);
     }
+    let answers = operation["responses"].as_object_mut();
+    for (status, answer) in answers.into_iter().flatten() {
+        if status.starts_with(['4', '5']) && answer.get("content").is_none() {
+            answer["content"] = json!({"application/problem+json": {
+                "schema": {"$ref": "#/components/schemas/Problem"},
+            }});
+        }
+    }
+    // One handler of both methods has one name, and each operation needs its own.
     if method == "head"
         && let Some(id) = operation.get("operationId").and_then(Value::as_str)
     {
         operation["operationId"] = Value::from(id.replacen("get", "head", 1));
     }
-}
-
-fn problem(description: &str) -> Value {
-    json!({
-        "description": description,
-        "content": {"application/problem+json": {
-            "schema": {"$ref": "#/components/schemas/ProblemBody"},
-        }},
-    })
 }
 
 /// The document for a service without keys, which must not ask for any.

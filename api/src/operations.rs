@@ -18,7 +18,6 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::problem::ProblemBody;
 use crate::{Api, Problem, rfc3339};
 
 /// A worker that was silent for so long counts as gone.
@@ -118,6 +117,7 @@ async fn alive(api: &Api) -> Result<Vec<WorkerRecord>, Problem> {
 
 /// What a job can be made into.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Profile)]
 struct ProfileBody {
     /// To be named in `profile`.
     name: String,
@@ -298,8 +298,7 @@ async fn livez() -> Json<Health> {
     get, path = "/readyz", tag = "service", operation_id = "getReady",
     responses(
         (status = 200, description = "It can", body = Health),
-        (status = 503, description = "`not-ready`, `shutting-down` or `too-busy`", body = ProblemBody,
-         content_type = "application/problem+json"),
+        (status = 503, description = "`not-ready`, `shutting-down` or `too-busy`"),
     ),
     security(())
 )]

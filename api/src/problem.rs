@@ -19,8 +19,9 @@ pub struct Problem {
     pub detail: String,
 }
 
-/// [`Problem`] on the wire.
+/// Why a request could not be answered.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Problem)]
 pub(crate) struct ProblemBody<'a> {
     /// The HTTP status in words.
     title: &'a str,

@@ -43,7 +43,7 @@ const PLAYER_CSP: HeaderValue = HeaderValue::from_static(
 /// Answers a request for a file.
 pub(super) fn answer(
     store: Arc<dyn Store>,
-    file: File,
+    file: &File,
     method: &Method,
     headers: &HeaderMap,
 ) -> Response {
@@ -149,9 +149,11 @@ fn body(store: Arc<dyn Store>, objects: &[(ObjectKey, u64)], part: &Range<u64>) 
     Body::from_stream(reads.buffered(2))
 }
 
-fn pieces(key: ObjectKey, range: Range<u64>) -> impl Iterator<Item = (ObjectKey, Range<u64>)> {
-    let end = range.end;
-    let mut next = range.start;
+fn pieces(key: ObjectKey, part: Range<u64>) -> impl Iterator<Item = (ObjectKey, Range<u64>)> {
+    let Range {
+        start: mut next,
+        end,
+    } = part;
     std::iter::from_fn(move || {
         (next < end).then(|| {
             let piece = next..(next + PIECE).min(end);
@@ -182,7 +184,7 @@ mod tests {
         assert_eq!(disposition(true, "a b.mp4"), "inline; filename=\"a b.mp4\"");
         assert_eq!(
             disposition(false, "\"; x=\"é\r\n.mp4"),
-            "attachment; filename=\"__ x____.mp4\"; filename*=UTF-8''%22%3B%20x%3D%22%C3%A9%0D%0A.mp4"
+            "attachment; filename=\"__ x_____.mp4\"; filename*=UTF-8''%22%3B%20x%3D%22%C3%A9%0D%0A.mp4"
         );
     }
 }

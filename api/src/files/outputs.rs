@@ -14,13 +14,13 @@ use utoipa::ToSchema;
 
 use super::answer::{File, answer};
 use crate::jobs::{self, Id, Output};
-use crate::problem::ProblemBody;
 use crate::{Api, Problem};
 
 const CERTIFICATE: &str = "certificate.json";
 
 /// A delivered file.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Output)]
 pub(crate) struct OutputBody {
     /// Its path among the outputs, such as `hls/master.m3u8`.
     path: String,
@@ -36,6 +36,7 @@ pub(crate) struct OutputBody {
 
 /// Every delivered file.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Outputs)]
 pub(crate) struct OutputList {
     /// In the order of the certificate.
     outputs: Vec<OutputBody>,
@@ -66,10 +67,8 @@ fn shown(job: &JobId, output: &Output) -> OutputBody {
     params(("id" = String, Path, description = "The job's id")),
     responses(
         (status = 200, description = "The files", body = OutputList),
-        (status = 404, description = "`job-unknown`", body = ProblemBody,
-         content_type = "application/problem+json"),
-        (status = 409, description = "`job-not-completed`: there are no files", body = ProblemBody,
-         content_type = "application/problem+json"),
+        (status = 404, description = "`job-unknown`"),
+        (status = 409, description = "`job-not-completed`: there are no files"),
     ),
     security(("key" = ["read"]))
 )]
@@ -108,18 +107,16 @@ pub(super) async fn list(
     ),
     responses(
         (status = 200, description = "The file", content(
-            (Vec<u8> = "video/mp4"), (Vec<u8> = "audio/mp4"),
+            (String = "video/mp4"), (String = "audio/mp4"),
             (String = "application/vnd.apple.mpegurl"), (Object = "application/json"),
-            (Vec<u8> = "application/octet-stream"))),
+            (String = "application/octet-stream"))),
         (status = 206, description = "The range of the file", content(
-            (Vec<u8> = "video/mp4"), (Vec<u8> = "audio/mp4"),
+            (String = "video/mp4"), (String = "audio/mp4"),
             (String = "application/vnd.apple.mpegurl"), (String = "application/json"),
-            (Vec<u8> = "application/octet-stream"))),
+            (String = "application/octet-stream"))),
         (status = 304, description = "The client has it"),
-        (status = 404, description = "`output-unknown`", body = ProblemBody,
-         content_type = "application/problem+json"),
-        (status = 416, description = "`range-beyond`: the file has none of these bytes",
-         body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`output-unknown`"),
+        (status = 416, description = "`range-beyond`: the file has none of these bytes"),
     ),
     security(("key" = ["read"]))
 )]
@@ -158,7 +155,7 @@ pub(super) async fn file(
         name: last_part(&output.path).to_owned(),
     };
     let store = Arc::clone(&api.ports.store);
-    Ok(answer(store, file, &method, &headers))
+    Ok(answer(store, &file, &method, &headers))
 }
 
 /// The proof
@@ -177,10 +174,8 @@ pub(super) async fn file(
         (status = 200, description = "The certificate", content((Object = "application/json"))),
         (status = 206, description = "The range of it", content((String = "application/json"))),
         (status = 304, description = "The client has it"),
-        (status = 404, description = "`certificate-missing`: there is none before a job is completed",
-         body = ProblemBody, content_type = "application/problem+json"),
-        (status = 416, description = "`range-beyond`: it has none of these bytes",
-         body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`certificate-missing`: there is none before a job is completed"),
+        (status = 416, description = "`range-beyond`: it has none of these bytes"),
     ),
     security(("key" = ["read"]))
 )]
@@ -220,7 +215,7 @@ async fn proof(
         name: CERTIFICATE.to_owned(),
     };
     let store = Arc::clone(&api.ports.store);
-    Ok(Some(answer(store, file, method, headers)))
+    Ok(Some(answer(store, &file, method, headers)))
 }
 
 /// The output's path in a URL's path; `None` for one that no output could have. A slash that is

@@ -13,7 +13,6 @@ use reelmill_stage::load_json;
 
 use super::answer::{File, answer};
 use crate::jobs::{self, Id};
-use crate::problem::ProblemBody;
 use crate::{Api, Problem};
 
 /// The source of a job
@@ -28,13 +27,11 @@ use crate::{Api, Problem};
         ("If-None-Match" = Option<String>, Header, description = "The `ETag` that the client has"),
     ),
     responses(
-        (status = 200, description = "The source", content((Vec<u8> = "*/*"))),
-        (status = 206, description = "The range of it", content((Vec<u8> = "*/*"))),
+        (status = 200, description = "The source", content((String = "*/*"))),
+        (status = 206, description = "The range of it", content((String = "*/*"))),
         (status = 304, description = "The client has it"),
-        (status = 404, description = "`job-unknown`, or `source-not-stored` where the service has no copy",
-         body = ProblemBody, content_type = "application/problem+json"),
-        (status = 416, description = "`range-beyond`: the source has none of these bytes",
-         body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`job-unknown`, or `source-not-stored` where the service has no copy"),
+        (status = 416, description = "`range-beyond`: the source has none of these bytes"),
     ),
     security(("key" = ["read"]))
 )]
@@ -65,7 +62,7 @@ pub(super) async fn source(
         name: stored.name,
     };
     let store = Arc::clone(&api.ports.store);
-    Ok(answer(store, file, &method, &headers))
+    Ok(answer(store, &file, &method, &headers))
 }
 
 fn not_stored() -> Problem {

@@ -14,7 +14,6 @@ use reelmill_stage::Shutdown;
 use tokio::time::MissedTickBehavior;
 
 use super::{Id, Job, record, view};
-use crate::problem::ProblemBody;
 use crate::{Api, Problem};
 
 /// A job's progress
@@ -33,8 +32,7 @@ use crate::{Api, Problem};
         (status = 200, description = "Events until the job ends", body = String,
          content_type = "text/event-stream"),
         (status = 204, description = "The job has ended, and the client has seen how"),
-        (status = 404, description = "`job-unknown`", body = ProblemBody,
-         content_type = "application/problem+json"),
+        (status = 404, description = "`job-unknown`"),
     ),
     security(("key" = ["read"]))
 )]

@@ -129,7 +129,8 @@ pub(crate) async fn facts(api: &Api, record: &JobRecord) -> Result<Arc<Facts>, P
     }
     let store = api.ports.store.as_ref();
     let planned = manifest(store, job).await?;
-    let is_final = planned.is_some() || record.status.is_terminal();
+    // Before there is a plan, all of it may still change, also by a retry.
+    let is_final = planned.is_some();
     let facts = match planned {
         Some(manifest) => {
             let rate = manifest

@@ -22,7 +22,6 @@ use utoipa_axum::routes;
 pub(crate) use memory::{Memory, Output, outputs};
 pub(crate) use view::{Job, Status};
 
-use crate::problem::ProblemBody;
 use crate::query::Asked;
 use crate::{Api, Problem, shim};
 
@@ -108,8 +107,7 @@ struct Page {
     params(Wanted),
     responses(
         (status = 200, description = "A page of jobs", body = Page),
-        (status = 400, description = "`query-invalid` or `cursor-invalid`", body = ProblemBody,
-         content_type = "application/problem+json"),
+        (status = 400, description = "`query-invalid` or `cursor-invalid`"),
     ),
     security(("key" = ["read"]))
 )]
@@ -164,8 +162,7 @@ async fn list(
     params(("id" = String, Path, description = "The job's id")),
     responses(
         (status = 200, description = "The job", body = Job),
-        (status = 404, description = "`job-unknown`", body = ProblemBody,
-         content_type = "application/problem+json"),
+        (status = 404, description = "`job-unknown`"),
     ),
     security(("key" = ["read"]))
 )]
@@ -182,10 +179,8 @@ async fn show(State(api): State<Arc<Api>>, Id(id): Id) -> Result<Json<Job>, Prob
     params(("id" = String, Path, description = "The job's id")),
     responses(
         (status = 200, description = "The job, cancelled", body = Job),
-        (status = 404, description = "`job-unknown`", body = ProblemBody,
-         content_type = "application/problem+json"),
-        (status = 409, description = "`job-ended`: there is nothing to cancel", body = ProblemBody,
-         content_type = "application/problem+json"),
+        (status = 404, description = "`job-unknown`"),
+        (status = 409, description = "`job-ended`: there is nothing to cancel"),
     ),
     security(("key" = ["admin"]))
 )]
@@ -216,10 +211,8 @@ async fn cancel(State(api): State<Arc<Api>>, Id(id): Id) -> Result<Json<Job>, Pr
     params(("id" = String, Path, description = "The job's id")),
     responses(
         (status = 202, description = "The job, which runs again", body = Job),
-        (status = 404, description = "`job-unknown`", body = ProblemBody,
-         content_type = "application/problem+json"),
-        (status = 409, description = "`job-not-retryable`: it has neither failed nor was it cancelled",
-         body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "`job-unknown`"),
+        (status = 409, description = "`job-not-retryable`: it has neither failed nor was it cancelled"),
     ),
     security(("key" = ["admin"]))
 )]

@@ -142,6 +142,7 @@ struct Source {
 
 /// Why a job failed.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = JobError)]
 struct JobErrorBody {
     /// A stable code in kebab-case.
     #[schema(example = "not-media")]

@@ -74,7 +74,7 @@ pub(crate) async fn bound(
     request: Request,
     next: Next,
 ) -> Response {
-    if matches!(route(&request), Some("/livez" | "/readyz" | "/metrics")) {
+    if route(&request).is_some_and(is_watch) {
         return next.run(request).await;
     }
     let Ok(_room) = layers.room.try_acquire() else {
@@ -126,6 +126,11 @@ pub(crate) async fn guard(
             response
         }
     }
+}
+
+/// Whether a route is asked by what watches over the service.
+fn is_watch(route: &str) -> bool {
+    matches!(route, "/livez" | "/readyz" | "/metrics")
 }
 
 /// Whether a method changes nothing.

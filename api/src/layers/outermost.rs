@@ -10,7 +10,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::Instrument as _;
 
-use super::route;
+use super::{is_watch, route};
 use crate::Problem;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -26,6 +26,8 @@ pub(crate) async fn outermost(request: Request, next: Next) -> Response {
     let span = tracing::info_span!(
         "http", %method, route, request_id = id, key = tracing::field::Empty
     );
+    // Those that come every few seconds for ever would be most of the log.
+    let is_watch = is_watch(&route);
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Some(problem) = problem(&response) {
         write(&mut response, &problem, &id);
@@ -40,8 +42,10 @@ pub(crate) async fn outermost(request: Request, next: Next) -> Response {
     ];
     metrics::counter!("reelmill_http_requests_total", &labels).increment(1);
     metrics::histogram!("reelmill_http_request_seconds", &labels).record(took.as_secs_f64());
-    span.in_scope(|| {
-        tracing::info!(status = status.as_u16(), ms = took.as_millis(), "answered");
+    let (status, ms) = (status.as_u16(), took.as_millis());
+    span.in_scope(|| match is_watch {
+        true => tracing::debug!(status, ms, "answered"),
+        false => tracing::info!(status, ms, "answered"),
     });
     response
 }

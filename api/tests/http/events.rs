@@ -43,7 +43,7 @@ async fn a_watcher_sees_a_snapshot_then_changes_then_the_end() {
 
     service.finish(&id, JobStatus::Cancelled, None).await;
     // The last chunk of the answer.
-    let text = client.until("\r\n0\r\n\r\n").await;
+    let text = client.until("0\r\n\r\n").await;
     assert_eq!(kinds(&text), ["end"]);
     assert!(text.contains("\"status\":\"cancelled\""), "{text}");
 }
@@ -123,5 +123,5 @@ async fn a_job_that_is_removed_ends_its_stream() {
     client.send(format!("{WATCH}\r\n")).await;
     client.until("event: snapshot").await;
     service.ports.ledger.forget(&id).await.unwrap();
-    client.until("\r\n0\r\n\r\n").await;
+    client.until("0\r\n\r\n").await;
 }

@@ -152,7 +152,7 @@ async fn a_method_that_a_route_lacks_needs_no_key_to_be_refused() {
     let service = guarded().await;
     let answer = service
         .client
-        .put(service.url("/v1/jobs/a"))
+        .patch(service.url("/v1/jobs/a"))
         .send()
         .await
         .unwrap();

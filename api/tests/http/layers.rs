@@ -5,6 +5,8 @@ use axum::routing;
 use reqwest::Method;
 use serde_json::Value;
 
+use reelmill_api::Keys;
+
 use crate::fixture::{Options, Service, problem};
 use crate::slow::Slow;
 
@@ -57,7 +59,7 @@ async fn what_is_not_there_and_what_cannot_be_done_are_problems() {
         problem(service.get(path).send().await.unwrap(), 404, "not-found").await;
     }
     for (method, path, allow) in [
-        (Method::PUT, "/v1/jobs/a", "GET,HEAD,DELETE"),
+        (Method::PUT, "/v1/jobs/a/outputs", "GET,HEAD"),
         (Method::POST, "/livez", "GET,HEAD"),
         (Method::TRACE, "/v1/jobs/a/retry", "POST"),
         (
@@ -218,7 +220,10 @@ async fn more_requests_than_there_is_room_for_are_told_to_come_again() {
     assert_eq!(service.get("/livez").send().await.unwrap().status(), 200);
     gate.open.notify_waiters();
     assert_eq!(first.await.unwrap().unwrap().status(), 200);
-    assert_eq!(service.get("/v1/jobs").send().await.unwrap().status(), 200);
+    assert_eq!(
+        service.get("/v1/profiles").send().await.unwrap().status(),
+        200
+    );
 }
 
 #[tokio::test]
@@ -338,4 +343,59 @@ async fn requests_are_counted_by_route_and_never_by_path() {
         "{text}"
     );
     let _: Value = service.json("/").await;
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_requests_and_no_secrets() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    // For this thread, on which everything of this test runs.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let service = Service::with(Options {
+        change: Box::new(|api| api.keys = Some(Keys::single("hidden-key-of-the-service").unwrap())),
+        ..Options::default()
+    })
+    .await;
+    let get = service.get("/v1/jobs/hidden-id?token=hidden-token");
+    let get = get.header("X-Request-Id", "request-7");
+    let answer = get
+        .bearer_auth("hidden-key-of-the-service")
+        .send()
+        .await
+        .unwrap();
+    problem(answer, 404, "job-unknown").await;
+    let other = service
+        .get("/v1/jobs/hidden-id")
+        .header("X-Api-Key", "hidden-wrong-key");
+    problem(other.send().await.unwrap(), 401, "key-unknown").await;
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let ours: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("reelmill_api"))
+        .collect();
+    let line = ours.iter().find(|line| line.contains("request-7"));
+    let line = line.unwrap_or_else(|| panic!("no line of the request in:\n{text}"));
+    for part in ["/v1/jobs/{id}", "status=404", "--api-key"] {
+        assert!(line.contains(part), "{part} is not in {line}");
+    }
+    assert!(!ours.concat().contains("hidden"), "{ours:?}");
 }
