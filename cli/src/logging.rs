@@ -36,7 +36,13 @@ fn start(filter: EnvFilter, json: bool) {
         .with_ansi(colours && !json);
     // Whoever set up logging first in this process, a test say, has it.
     match json {
-        true => lines.json().flatten_event(true).try_init().ok(),
+        // `spans` has the innermost one as well.
+        true => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .try_init()
+            .ok(),
         false => lines.try_init().ok(),
     };
 }

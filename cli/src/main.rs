@@ -37,8 +37,13 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), Failure> {
+    // The service hashes and copies for many clients at once; the others wait for ffmpeg.
+    let threads = match args.command {
+        Command::Serve(_) => std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
+        _ => 2,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(threads)
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(format!("cannot start: {error}")))?;

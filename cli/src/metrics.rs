@@ -81,7 +81,7 @@ pub(crate) const METRICS: &[Metric] = &[
         "reelmill_ffmpeg_exits_total",
         Counter,
         &["action", "status"],
-        "Runs of ffmpeg and ffprobe that ended, by what they were to do and by exit code, signal or limit.",
+        "Runs of ffmpeg and ffprobe that ended, by what they were to do and by exit code, `signal-N`, or `killed` by reelmill over a limit or a cancel.",
     ),
     metric(
         FRAMES,

@@ -62,20 +62,16 @@ pub(crate) struct Machine {
     pub(crate) lease: Duration,
 }
 
-/// How many tasks of each stage run at once.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Slots {
-    pub(crate) ingest: u32,
-    pub(crate) chunks: u32,
-    pub(crate) merges: u32,
-}
-
-/// One of the three stages, ready to run.
-#[derive(Clone, Debug)]
-pub(crate) struct Stage {
-    pub(crate) topic: Topic,
-    pub(crate) handler: Arc<dyn Handler>,
-    pub(crate) slots: u32,
+/// When encoding began and ended.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    pub(crate) first: Option<Instant>,
+    pub(crate) last: Option<Instant>,
+    /// Audio tracks that are done, also by an earlier run.
+    pub(crate) tracks: BTreeSet<u32>,
+    /// The first failure for want of room. Other machines may have some; here nothing is gained by
+    /// trying again until somebody has freed some.
+    pub(crate) out_of_room: Option<StageError>,
 }
 
 impl Machine {
@@ -138,16 +134,20 @@ impl Machine {
     }
 }
 
-/// When encoding began and ended.
-#[derive(Debug, Default)]
-pub(crate) struct Clock {
-    pub(crate) first: Option<Instant>,
-    pub(crate) last: Option<Instant>,
-    /// Audio tracks that are done, also by an earlier run.
-    pub(crate) tracks: BTreeSet<u32>,
-    /// The first failure for want of room. Other machines may have some; here nothing is gained by
-    /// trying again until somebody has freed some.
-    pub(crate) out_of_room: Option<StageError>,
+/// How many tasks of each stage run at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slots {
+    pub(crate) ingest: u32,
+    pub(crate) chunks: u32,
+    pub(crate) merges: u32,
+}
+
+/// One of the three stages, ready to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Stage {
+    pub(crate) topic: Topic,
+    pub(crate) handler: Arc<dyn Handler>,
+    pub(crate) slots: u32,
 }
 
 /// Starts all three stages, observed by a clock.

@@ -120,7 +120,6 @@ pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended,
         }
         // In every round, or one that never falls silent would never be ended.
         if let Some(limit) = clocks.look(Instant::now(), || processor_time(group)) {
-            count_exit(action, "timeout");
             return Err(MediaError::TimedOut {
                 action,
                 limit,
@@ -169,7 +168,7 @@ fn count_exit(action: &'static str, status: &str) {
         .increment(1);
 }
 
-/// `0`, `1`, `signal-9`.
+/// `0`, `1`, `signal-9`; `killed` is for what was dropped or ran over a limit.
 fn status_word(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => code.to_string(),
@@ -217,6 +216,7 @@ async fn read_some(stream: Option<&mut ChildStderr>, buffer: &mut [u8]) -> usize
 /// A process that is killed with its whole group unless it was seen to end.
 #[derive(Debug)]
 struct Running {
+    action: &'static str,
     child: Child,
     group: Pid,
     stdout: Option<ChildStdout>,
@@ -229,6 +229,7 @@ impl Drop for Running {
         if !self.ended {
             // The group may be gone already: then there is nobody to tell.
             killpg(self.group, Signal::SIGKILL).ok();
+            count_exit(self.action, "killed");
         }
     }
 }
@@ -308,6 +309,7 @@ fn start_here(invocation: &Invocation) -> Result<Running, MediaError> {
         .and_then(|id| i32::try_from(id).ok())
         .map_or(Pid::from_raw(0), Pid::from_raw);
     Ok(Running {
+        action: invocation.action,
         stdout: child.stdout.take(),
         stderr: child.stderr.take(),
         ended: group.as_raw() == 0,

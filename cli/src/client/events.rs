@@ -78,7 +78,10 @@ impl<'a> Events<'a> {
                 // Ended, broken or silent: the next connection tells what is the matter.
                 Ok(Some(Err(_)) | None) | Err(_) => {
                     self.connection = None;
-                    self.lost.get_or_insert_with(Instant::now);
+                    let since = *self.lost.get_or_insert_with(Instant::now);
+                    if since.elapsed() > GIVE_UP {
+                        return Err(self.client.stranger("with events that break off"));
+                    }
                     tokio::time::sleep(AGAIN / 4).await;
                 }
             }

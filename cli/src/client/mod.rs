@@ -65,6 +65,10 @@ impl Client {
             // A machine without any certificates can still ask by plain HTTP.
             builder = builder.tls_certs_only([]);
         }
+        if is_this_machine(&base) {
+            // A proxy would look for the service on its own machine.
+            builder = builder.no_proxy();
+        }
         let http = builder
             .build()
             .map_err(|error| Failure::failed(format!("cannot set up HTTP: {}", cause(&error))))?;
@@ -149,6 +153,13 @@ impl Client {
         );
         Failure::new(Exit::Failed, "answer-strange", message)
     }
+}
+
+fn is_this_machine(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    let is_loopback = |address: std::net::IpAddr| address.is_loopback();
+    host == "localhost" || address.parse().is_ok_and(is_loopback)
 }
 
 /// The innermost reason, without the URL, which may be long.

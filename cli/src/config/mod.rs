@@ -18,7 +18,7 @@ pub(crate) use layers::{Given, Layer};
 pub(crate) use value::duration;
 
 use crate::failure::Failure;
-use layers::{defaults, file, variables};
+use layers::{Origin, defaults, file, variables};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +118,14 @@ impl Values {
         self.optional(name, |text| PathBuf::from(text))
     }
 
+    /// By default the tools are looked for as every other command looks for them.
+    fn ffmpeg(&self) -> Result<Option<PathBuf>, Failure> {
+        match self.given("ffmpeg")?.origin {
+            Origin::Default => Ok(None),
+            _ => self.path("ffmpeg"),
+        }
+    }
+
     /// The settings, each checked, and those that need each other as well.
     pub(crate) fn settings(&self) -> Result<Settings, Failure> {
         let not_empty = |text: &str| match text.is_empty() {
@@ -128,10 +136,7 @@ impl Values {
             data: self.get("data", not_empty)?.into(),
             listen: self.get("listen", value::address)?,
             slots: self.get("slots", value::slots)?,
-            // By default the tools are looked for as every other command looks for them.
-            ffmpeg: self
-                .path("ffmpeg")?
-                .filter(|path| path != Path::new("ffmpeg")),
+            ffmpeg: self.ffmpeg()?,
             default_profile: self.get("default_profile", not_empty)?,
             profiles_dir: self.path("profiles_dir")?,
             max_upload: self.get("max_upload", value::size)?,

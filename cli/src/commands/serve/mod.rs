@@ -41,13 +41,13 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failur
     let json_logs = logging::of_the_service(&settings)?;
     let profiles = profiles(&settings)?;
     let front = http::Front::read(&settings)?;
+    let metrics = metrics::install()?;
     let data = DataFolder::open(&settings.data)?;
     let scratch = data.fresh("scratch")?;
     let tools = Tools::find(settings.ffmpeg.as_deref(), &scratch).await?;
     // Asked for before anything is begun, so that a signal that comes meanwhile is not missed.
     let mut stop = Stop::new()?;
     let listener = listen(&settings).await?;
-    let metrics = metrics::install()?;
     background::constants(&tools.version);
     let worker = WorkerId::new("local").map_err(|error| Failure::failed(error.to_string()))?;
     let ports = embedded(&data.path, &worker).await?;
