@@ -59,7 +59,8 @@ pub async fn listen(
         program: tools.ffmpeg.clone(),
         args: request.args(),
         dir: dir.to_path_buf(),
-        reads: vec![request.input.path().to_path_buf()],
+        reads: request.input.reads(),
+        connects: request.input.connects(),
         limits: Limits {
             wall: Duration::from_secs(24 * 3600),
             idle: Duration::from_secs(300),

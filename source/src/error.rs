@@ -90,7 +90,7 @@ pub enum SourceError {
     Serve(#[source] std::io::Error),
     /// One of these that several readers met.
     #[error(transparent)]
-    Shared(Arc<SourceError>),
+    Shared(Arc<Self>),
 }
 
 impl Retryable for SourceError {

@@ -188,7 +188,7 @@ impl StoredSources {
             path: cache,
             source: std::io::Error::other(lost),
         };
-        Server::start(opened.map_err(lost)??).await
+        Server::start(opened.map_err(lost)??)
     }
 }
 

@@ -73,8 +73,8 @@ pub(crate) struct Registration {
 }
 
 impl Server {
-    /// Starts to listen.
-    pub(crate) async fn start(cache: Cache) -> Result<Self, SourceError> {
+    /// Starts to listen, within a runtime.
+    pub(crate) fn start(cache: Cache) -> Result<Self, SourceError> {
         let listener = listen().map_err(SourceError::Serve)?;
         let port = listener.local_addr().map_err(SourceError::Serve)?.port();
         let listener = listener.tap_io(|stream| {

@@ -1,6 +1,5 @@
 //! `reelmill transcode`: the whole job here and now, through the stages that a cluster runs.
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 

@@ -45,10 +45,10 @@ async fn follow(
         }
         if let Some(seconds) = job.seconds().filter(|_| !length_known) {
             length_known = true;
-            progress.set_seconds(seconds);
+            progress.set_plan(seconds, 0);
         }
         if let Some(record) = job.record() {
-            progress.update(&record);
+            progress.update(&record, 0);
         }
     }
     // The service says that there is nothing to come: the job itself tells how it ended.
