@@ -15,7 +15,6 @@ mod query;
 mod rfc3339;
 mod routes;
 pub mod server;
-mod shim;
 mod state;
 mod uploads;
 

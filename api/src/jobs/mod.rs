@@ -23,7 +23,7 @@ pub(crate) use memory::{Memory, Output, outputs};
 pub(crate) use view::{Job, Status};
 
 use crate::query::Asked;
-use crate::{Api, Problem, shim};
+use crate::{Api, Problem};
 
 /// How many jobs a page has at most.
 const MAX_PAGE: usize = 200;
@@ -187,7 +187,7 @@ async fn show(State(api): State<Arc<Api>>, Id(id): Id) -> Result<Json<Job>, Prob
 async fn cancel(State(api): State<Arc<Api>>, Id(id): Id) -> Result<Json<Job>, Problem> {
     let before = record(&api, &id).await?;
     if !before.status.is_terminal() {
-        shim::cancel(&api.ports, &id).await?;
+        reelmill_stage::cancel(&api.ports, &id).await?;
         let job = load(&api, &id).await?;
         // It may have ended by itself in between.
         if job.status == Status::Cancelled {
@@ -219,7 +219,7 @@ async fn cancel(State(api): State<Arc<Api>>, Id(id): Id) -> Result<Json<Job>, Pr
 async fn retry(State(api): State<Arc<Api>>, Id(id): Id) -> Result<impl IntoResponse, Problem> {
     let before = record(&api, &id).await?;
     let is_over = matches!(before.status, JobStatus::Failed | JobStatus::Cancelled);
-    if is_over && shim::retry(&api.ports, &id).await? {
+    if is_over && reelmill_stage::retry(&api.ports, &id).await? {
         tracing::info!(job = %id, "runs again");
         return Ok((StatusCode::ACCEPTED, Json(load(&api, &id).await?)));
     }

@@ -19,7 +19,6 @@ mod idempotency;
 mod order;
 mod raw;
 mod receive;
-mod shim;
 mod stored;
 mod tus;
 mod writer;
@@ -32,14 +31,12 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use reelmill_common::JobId;
 use reelmill_common::upload::{self, Order, Upload};
-use reelmill_stage::StageError;
-use serde_json::json;
+use reelmill_stage::{StageError, submit_upload};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::{Api, Problem};
+use crate::{Api, Problem, jobs};
 use desk::Desk;
-use shim::submit_upload;
 use stored::{Record, millis, now};
 
 /// The routes that take uploads.
@@ -65,18 +62,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
 
 /// The answer to a request that made a job: where it is, and what is known of it.
 async fn job_response(api: &Api, job: &JobId) -> Result<Response, Problem> {
-    let record = api.ports.ledger.job(job).await;
-    let Some(record) = record.map_err(|error| Problem::of(&error))? else {
-        return Err(
-            StageError::permanent("job-lost", format!("`{job}` is not in the ledger")).into(),
-        );
-    };
-    let body = json!({
-        "id": record.id,
-        "status": record.status,
-        "profile": record.profile,
-        "name": record.name,
-    });
+    let body = jobs::load(api, job).await?;
     let mut response = (StatusCode::ACCEPTED, axum::Json(body)).into_response();
     if let Ok(location) = HeaderValue::try_from(job_path(job)) {
         response.headers_mut().insert(header::LOCATION, location);

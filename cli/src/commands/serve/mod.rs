@@ -14,7 +14,7 @@ use reelmill_common::profile::{self, Profile};
 use reelmill_ledger::WorkerRecord;
 use reelmill_media::Tools;
 use reelmill_source::{SourceSettings, Sources};
-use reelmill_stage::Shutdown;
+use reelmill_stage::{HousekeepingSettings, Shutdown, housekeep};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -32,6 +32,9 @@ use crate::wire::{Machine, Slots, Stage, embedded};
 /// Beside the encodes, so that a long scan or join does not hold up those of other jobs.
 const SCANS: u32 = 2;
 const MERGES: u32 = 2;
+
+/// How often limits, expiries and leftovers are looked after.
+const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(5);
 
 /// The wait before a stage that a port has failed is started again.
 const RESTART_AFTER: Duration = Duration::from_secs(5);
@@ -69,9 +72,10 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failur
         },
         lease: settings.lease,
     };
+    reelmill_stage::resume(&machine.ports).await?;
     let (switch, shutdown) = Shutdown::new();
     let url = front.url(&listener)?;
-    let mut work = start(&machine, &metrics, &shutdown);
+    let mut work = start(&machine, &metrics, settings.retention, &shutdown);
     let api = http::Service {
         ports: machine.ports.clone(),
         scratch: data.fresh("incoming")?,
@@ -114,6 +118,7 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failur
 fn start(
     machine: &Machine,
     metrics: &metrics_exporter_prometheus::PrometheusHandle,
+    retention: Option<Duration>,
     shutdown: &Shutdown,
 ) -> JoinSet<()> {
     let ports = &machine.ports;
@@ -135,6 +140,13 @@ fn start(
         worker,
         shutdown.clone(),
     ));
+    let keeping = HousekeepingSettings {
+        worker: machine.worker.clone(),
+        every: KEEP_HOUSE_EVERY,
+        retention,
+        slots: machine.slots.chunks,
+    };
+    work.spawn(housekeep(ports.clone(), keeping, shutdown.clone()));
     work.spawn(background::numbers(
         ports.clone(),
         metrics.clone(),
