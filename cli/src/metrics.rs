@@ -4,6 +4,7 @@ use metrics::{describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 
 use crate::failure::Failure;
+use reelmill_stage::metrics::{FRAMES, SLOTS, SLOTS_BUSY, TASK_SECONDS, TASKS};
 
 /// How a metric behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +45,6 @@ pub(crate) const BUILD_INFO: &str = "reelmill_build_info";
 pub(crate) const JOBS: &str = "reelmill_jobs";
 pub(crate) const QUEUE_MESSAGES: &str = "reelmill_queue_messages";
 pub(crate) const QUEUE_OLDEST: &str = "reelmill_queue_oldest_message_seconds";
-pub(crate) const SLOTS: &str = "reelmill_slots";
-pub(crate) const SLOTS_BUSY: &str = "reelmill_slots_busy";
-pub(crate) const TASKS: &str = "reelmill_tasks_total";
-pub(crate) const TASK_SECONDS: &str = "reelmill_task_seconds";
-pub(crate) const FRAMES: &str = "reelmill_frames_encoded_total";
 pub(crate) const OUTPUT_BYTES: &str = "reelmill_output_bytes_total";
 pub(crate) const WORKERS: &str = "reelmill_workers_active";
 pub(crate) const HEARTBEAT: &str = "reelmill_worker_last_heartbeat_timestamp_seconds";
@@ -137,7 +133,7 @@ pub(crate) const METRICS: &[Metric] = &[
         TASKS,
         Counter,
         &["task", "outcome"],
-        "Tasks that ended: `completed`, `retried` (failed, to be tried again), `failed` (for good) or `dropped` (cancelled, or shut down).",
+        "Tasks that ended: `completed`, `yielded` (it waits for others), `retried` (failed, to be tried again), `failed` (for good) or `dropped` (cancelled, or shut down).",
     ),
     metric(
         "reelmill_upload_bytes_total",

@@ -2,33 +2,22 @@
 
 use std::time::Instant;
 
-use metrics::{Unit, counter, gauge, histogram};
+use metrics::{counter, gauge, histogram};
+use reelmill_common::TaskKey;
 use reelmill_common::message::Topic;
 
 use crate::Work;
 
-/// Tasks that ended, by `stage` and `outcome`.
+/// Tasks that ended, by `task` and `outcome`.
 pub const TASKS: &str = "reelmill_tasks_total";
-/// Seconds that attempts at tasks took, by `stage`.
+/// Seconds that attempts at tasks took, by `task`.
 pub const TASK_SECONDS: &str = "reelmill_task_seconds";
 /// Slots that are at work, by `stage`.
 pub const SLOTS_BUSY: &str = "reelmill_slots_busy";
 /// Slots that there are, by `stage`; stages that run together share theirs.
 pub const SLOTS: &str = "reelmill_slots";
 /// Frames encoded, also by attempts that came to nothing.
-pub const FRAMES: &str = "reelmill_frames_total";
-
-/// Tells the recorder that is installed what each metric is. To be called once, after that.
-pub fn describe() {
-    metrics::describe_counter!(
-        TASKS,
-        "Tasks that ended, by stage (ingest, chunk, merge) and outcome (completed, yielded, retried, failed, dropped)"
-    );
-    metrics::describe_histogram!(TASK_SECONDS, Unit::Seconds, "Time of one attempt at a task");
-    metrics::describe_gauge!(SLOTS_BUSY, "Slots that are at work on a task");
-    metrics::describe_gauge!(SLOTS, "Slots that there are");
-    metrics::describe_counter!(FRAMES, "Frames encoded");
-}
+pub const FRAMES: &str = "reelmill_frames_encoded_total";
 
 /// How a task ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +45,24 @@ impl Ended {
     }
 }
 
-fn stage(topic: Topic) -> &'static str {
+/// What a stage is called in logs and metrics.
+#[must_use]
+pub fn stage(topic: Topic) -> &'static str {
     match topic {
         Topic::Ingest => "ingest",
-        Topic::Chunks => "chunk",
-        Topic::Merges => "merge",
-        Topic::DeadLetters => "dead-letter",
+        Topic::Chunks => "chunks",
+        Topic::Merges => "merges",
+        Topic::DeadLetters => "dead-letters",
+    }
+}
+
+/// What a task is called in metrics.
+fn kind(task: TaskKey) -> &'static str {
+    match task {
+        TaskKey::Ingest => "ingest",
+        TaskKey::Chunk { .. } => "chunk",
+        TaskKey::Audio { .. } => "audio",
+        TaskKey::Finalize => "finalize",
     }
 }
 
@@ -101,8 +102,9 @@ impl Attempt {
 
     pub(crate) fn end(mut self, work: &Work, ended: Ended) {
         self.frames(work);
-        counter!(TASKS, "stage" => self.stage, "outcome" => ended.as_str()).increment(1);
-        histogram!(TASK_SECONDS, "stage" => self.stage).record(self.began.elapsed());
+        let task = kind(work.task.key);
+        counter!(TASKS, "task" => task, "outcome" => ended.as_str()).increment(1);
+        histogram!(TASK_SECONDS, "task" => task).record(self.began.elapsed());
     }
 }
 

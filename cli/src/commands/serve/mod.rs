@@ -163,7 +163,7 @@ fn keep_running(
 ) -> impl Future<Output = ()> + Send + use<> {
     let machine = machine.clone();
     async move {
-        let name = observe::name(stage.topic);
+        let name = reelmill_stage::metrics::stage(stage.topic);
         while !shutdown.is_set() {
             match machine.run(stage.clone(), shutdown.clone()).await {
                 Ok(()) => return,
