@@ -44,11 +44,7 @@ pub(crate) const BUILD_INFO: &str = "reelmill_build_info";
 pub(crate) const JOBS: &str = "reelmill_jobs";
 pub(crate) const QUEUE_MESSAGES: &str = "reelmill_queue_messages";
 pub(crate) const QUEUE_OLDEST: &str = "reelmill_queue_oldest_message_seconds";
-pub(crate) const SLOTS: &str = "reelmill_slots";
-pub(crate) const SLOTS_BUSY: &str = "reelmill_slots_busy";
-pub(crate) const TASKS: &str = "reelmill_tasks_total";
 pub(crate) const TASK_SECONDS: &str = "reelmill_task_seconds";
-pub(crate) const FRAMES: &str = "reelmill_frames_encoded_total";
 pub(crate) const OUTPUT_BYTES: &str = "reelmill_output_bytes_total";
 pub(crate) const WORKERS: &str = "reelmill_workers_active";
 pub(crate) const HEARTBEAT: &str = "reelmill_worker_last_heartbeat_timestamp_seconds";
@@ -84,10 +80,10 @@ pub(crate) const METRICS: &[Metric] = &[
         "Runs of ffmpeg and ffprobe that ended, by what they were to do and by exit code, `signal-N`, or `killed` by reelmill over a limit or a cancel.",
     ),
     metric(
-        FRAMES,
+        "reelmill_frames_total",
         Counter,
         &[],
-        "Source frames that chunks of any outcome have encoded, once for all renditions.",
+        "Source frames encoded, once for all renditions, also by attempts that came to nothing.",
     ),
     metric(
         "reelmill_http_request_seconds",
@@ -121,23 +117,28 @@ pub(crate) const METRICS: &[Metric] = &[
         "Age of the oldest of them in seconds; 0 where there is none.",
     ),
     metric(
-        SLOTS,
+        "reelmill_slots",
         Gauge,
         &["stage"],
         "Tasks of a stage that may run at once.",
     ),
-    metric(SLOTS_BUSY, Gauge, &["stage"], "Tasks of a stage that run."),
+    metric(
+        "reelmill_slots_busy",
+        Gauge,
+        &["stage"],
+        "Tasks of a stage that run.",
+    ),
     metric(
         TASK_SECONDS,
         Histogram,
-        &["task"],
-        "Time that a task took, whatever its outcome; the sum for `chunk` is the time spent encoding.",
+        &["stage"],
+        "Time of one attempt at a task; the sum for `chunk` is the time spent encoding.",
     ),
     metric(
-        TASKS,
+        "reelmill_tasks_total",
         Counter,
-        &["task", "outcome"],
-        "Tasks that ended: `completed`, `retried` (failed, to be tried again), `failed` (for good) or `dropped` (cancelled, or shut down).",
+        &["stage", "outcome"],
+        "Attempts at tasks that ended: `completed`, `yielded` (done, with nothing to count), `retried` (to be tried again), `failed` (the job with it) or `dropped` (not needed any more).",
     ),
     metric(
         "reelmill_upload_bytes_total",
