@@ -3,35 +3,10 @@
 
 mod common;
 
-use std::path::Path;
 use std::time::Duration;
 
 use common::*;
 use nix::sys::signal::Signal;
-
-/// `reelmill serve` on a free port.
-fn serve(data: &Path) -> std::process::Command {
-    let mut command = reelmill();
-    command.arg("serve").arg("--data").arg(data);
-    command.args(["--listen", "127.0.0.1:0", "--slots", "1"]);
-    command
-}
-
-/// Starts a service and waits until it says where it is.
-#[track_caller]
-fn started(command: &mut std::process::Command) -> (Running, String) {
-    let mut service = Running::start(command);
-    let mut url = String::new();
-    until("the service's address", Duration::from_secs(30), || {
-        url = service.stdout_so_far();
-        assert!(
-            url.ends_with('\n') || !service.has_ended(),
-            "it ended: {service:?}"
-        );
-        url.ends_with('\n')
-    });
-    (service, url.trim().to_owned())
-}
 
 #[test]
 fn an_address_for_others_wants_a_key() {

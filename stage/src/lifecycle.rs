@@ -21,7 +21,9 @@ use crate::{Ports, StageError, create_json, exists, manifest, publish_missing, r
 /// A port that fails.
 pub async fn submit(ports: &Ports, job: &JobId, request: &JobRequest) -> Result<(), StageError> {
     create_json(ports.store.as_ref(), &key::request(job), request).await?;
-    ports.ledger.create_job(&NewJob::of(job, request)).await?;
+    if ports.ledger.create_job(&NewJob::of(job, request)).await? {
+        tracing::info!(%job, profile = request.profile.name, name = request.name, "accepted");
+    }
     publish(ports, &[ingest(job, request)]).await
 }
 

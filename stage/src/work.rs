@@ -40,9 +40,7 @@ impl Work {
         self.frames.store(frames, Ordering::Relaxed);
     }
 
-    /// How many frames were reported done.
-    #[must_use]
-    pub fn frames(&self) -> u64 {
+    pub(crate) fn frames(&self) -> u64 {
         self.frames.load(Ordering::Relaxed)
     }
 }

@@ -9,10 +9,12 @@
 mod files;
 mod media;
 mod procs;
+mod service;
 
 pub(crate) use files::*;
 pub(crate) use media::*;
 pub(crate) use procs::*;
+pub(crate) use service::*;
 
 use std::ffi::OsStr;
 use std::fs::File;

@@ -1,19 +1,19 @@
 //! The service's front: who may come in, and the one place where it is started.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use reelmill_api::server::{self, Limits};
-use reelmill_api::{Api, Keys};
+use reelmill_api::server::{Limits, serve, tls};
+use reelmill_api::{Api, Keys, router};
 use reelmill_common::profile::Profile;
 use reelmill_stage::{Ports, Shutdown};
 use tokio::net::TcpListener;
 
 use crate::config::Settings;
-use crate::failure::{Failure, io};
+use crate::failure::{Exit, Failure, io};
 
-/// What must be right before anything is begun.
+/// Keys and certificates: what must be right before anything is begun.
 #[derive(Debug)]
 pub(super) struct Front {
     keys: Option<Keys>,
@@ -34,48 +34,41 @@ pub(super) struct Service {
 impl Front {
     /// Reads keys and certificates.
     pub(super) fn read(settings: &Settings) -> Result<Self, Failure> {
-        let tls = settings.tls.as_ref();
-        let tls = tls.map(|(certificate, key)| {
-            let config = server::tls(certificate, key);
-            config.map_err(|error| Failure::usage(error.to_string()))
-        });
-        Ok(Self {
-            keys: keys(settings)?,
-            tls: tls.transpose()?,
-        })
+        let keys = match (&settings.api_key, &settings.api_keys_file) {
+            (Some(key), _) => {
+                let keys = Keys::single(&key.0);
+                Some(keys.map_err(|error| Failure::usage(error.to_string()))?)
+            }
+            (None, Some(file)) => {
+                let text = std::fs::read_to_string(file).map_err(|error| Failure {
+                    exit: Exit::Usage,
+                    ..io("read", file)(error)
+                })?;
+                let keys = Keys::parse(&text);
+                Some(
+                    keys.map_err(|error| Failure::usage(format!("`{}`: {error}", file.display())))?,
+                )
+            }
+            (None, None) => None,
+        };
+        let tls = match &settings.tls {
+            Some((certificate, key)) => {
+                let tls = tls(certificate, key);
+                Some(tls.map_err(|error| Failure::usage(error.to_string()))?)
+            }
+            None => None,
+        };
+        Ok(Self { keys, tls })
     }
 
     /// Where the service is reached.
     pub(super) fn url(&self, listener: &TcpListener) -> Result<String, Failure> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
         let address = listener
             .local_addr()
             .map_err(|error| Failure::failed(format!("cannot tell where it listens: {error}")))?;
-        let scheme = match self.tls {
-            Some(_) => "https",
-            None => "http",
-        };
         Ok(format!("{scheme}://{address}"))
     }
-}
-
-/// The keys of the file, or the one key of the settings.
-fn keys(settings: &Settings) -> Result<Option<Keys>, Failure> {
-    let keys = match (&settings.api_keys_file, &settings.api_key) {
-        (Some(path), _) => {
-            let text = String::from_utf8_lossy(&read(path)?).into_owned();
-            let keys = Keys::parse(&text);
-            keys.map_err(|error| Failure::usage(format!("`{}`: {error}", path.display())))?
-        }
-        (None, Some(key)) => {
-            Keys::single(&key.0).map_err(|error| Failure::usage(error.to_string()))?
-        }
-        (None, None) => return Ok(None),
-    };
-    Ok(Some(keys))
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::usage(io("read", path)(error).message))
 }
 
 /// Serves until shutdown, then until the requests in hand are answered.
@@ -85,7 +78,6 @@ pub(super) async fn start_http(
     service: Service,
     settings: Settings,
 ) {
-    let metrics = service.metrics;
     let limits = Limits {
         header_timeout: settings.header_timeout,
         stall_timeout: settings.body_stall_timeout,
@@ -93,7 +85,7 @@ pub(super) async fn start_http(
         grace: settings.shutdown_grace,
         ..Limits::default()
     };
-    let settings = reelmill_api::Settings {
+    let how = reelmill_api::Settings {
         scratch: service.scratch,
         max_upload_bytes: settings.max_upload,
         upload_expiry: settings.upload_expiry,
@@ -104,9 +96,16 @@ pub(super) async fn start_http(
         cors_origins: settings.cors_origins,
         max_requests: settings.max_requests,
     };
-    let mut api = Api::new(service.ports, settings, service.shutdown.clone());
+    let metrics = service.metrics;
+    let mut api = Api::new(service.ports, how, service.shutdown.clone());
     api.keys = front.keys;
     api.metrics = Arc::new(move || metrics.render());
-    let router = reelmill_api::router(Arc::new(api));
-    server::serve(listener, front.tls, limits, router, service.shutdown).await;
+    serve(
+        listener,
+        front.tls,
+        limits,
+        router(Arc::new(api)),
+        service.shutdown,
+    )
+    .await;
 }

@@ -14,7 +14,7 @@ use reelmill_common::profile::{self, Profile};
 use reelmill_ledger::WorkerRecord;
 use reelmill_media::Tools;
 use reelmill_source::{SourceSettings, Sources};
-use reelmill_stage::{HousekeepingSettings, Shutdown, housekeep};
+use reelmill_stage::{HousekeepingSettings, Shutdown, housekeep, resume};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -33,11 +33,11 @@ use crate::wire::{Machine, Slots, Stage, embedded};
 const SCANS: u32 = 2;
 const MERGES: u32 = 2;
 
-/// How often limits, expiries and leftovers are looked after.
-const KEEP_HOUSE_EVERY: Duration = Duration::from_secs(5);
-
 /// The wait before a stage that a port has failed is started again.
 const RESTART_AFTER: Duration = Duration::from_secs(5);
+
+/// How often what nobody else does is looked for: time limits, retention, uploads that expired.
+const HOUSEKEEP_EVERY: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failure> {
     let settings = args.settings.values(tools.ffmpeg.as_deref())?.settings()?;
@@ -54,15 +54,14 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failur
     background::constants(&tools.version);
     let worker = WorkerId::new("local").map_err(|error| Failure::failed(error.to_string()))?;
     let ports = embedded(&data.path, &worker).await?;
-    let cache = SourceSettings {
-        cache: data.fresh("sources")?,
+    let caching = SourceSettings {
+        cache: data.fresh("cache")?,
         cache_bytes: settings.source_cache,
     };
-    let sources = Sources::new(Arc::clone(&ports.store), cache);
     let machine = Machine {
-        tools: Arc::new(tools),
-        sources: Arc::new(sources),
+        sources: Arc::new(Sources::new(Arc::clone(&ports.store), caching)),
         ports,
+        tools: Arc::new(tools),
         scratch,
         worker,
         slots: Slots {
@@ -72,10 +71,10 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failur
         },
         lease: settings.lease,
     };
-    reelmill_stage::resume(&machine.ports).await?;
     let (switch, shutdown) = Shutdown::new();
     let url = front.url(&listener)?;
-    let mut work = start(&machine, &metrics, settings.retention, &shutdown);
+    resume(&machine.ports).await?;
+    let mut work = start(&machine, &metrics, &settings, &shutdown);
     let api = http::Service {
         ports: machine.ports.clone(),
         scratch: data.fresh("incoming")?,
@@ -86,24 +85,24 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failur
     let mut service = tokio::spawn(http::start_http(listener, front, api, settings.clone()));
     say_where(&url, json_logs);
 
-    let broken = tokio::select! {
-        () = stop.wait() => None,
-        ended = &mut service => Some(ended),
-    };
+    tokio::select! {
+        () = stop.wait() => {}
+        ended = &mut service => {
+            let how = ended.err().map(|error| format!(": {error}")).unwrap_or_default();
+            return Err(Failure::failed(format!("the HTTP service ended by itself{how}")));
+        }
+    }
     tracing::info!("ending: what is in hand is given back");
     switch.send(true).ok();
-    if let Some(ended) = broken {
-        ended.map_err(|error| Failure::failed(format!("the HTTP service broke: {error}")))?;
-        return Err(Failure::failed("the HTTP service ended by itself"));
-    }
     let end = async {
         while work.join_next().await.is_some() {}
         (&mut service).await
     };
     tokio::select! {
         ended = end => ended.map_err(|error| Failure::failed(format!("the HTTP service broke: {error}"))),
-        () = tokio::time::sleep(settings.shutdown_grace) => {
-            tracing::warn!("requests still ran when `shutdown_grace` was over: they are cut off");
+        // The service cuts its requests off by itself; this is for a stage on a disk that hangs.
+        () = tokio::time::sleep(settings.shutdown_grace + RESTART_AFTER) => {
+            tracing::warn!("not all was given back in time: it is at the next start");
             Ok(())
         }
         () = stop.wait() => Err(Failure::new(
@@ -118,7 +117,7 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failur
 fn start(
     machine: &Machine,
     metrics: &metrics_exporter_prometheus::PrometheusHandle,
-    retention: Option<Duration>,
+    settings: &Settings,
     shutdown: &Shutdown,
 ) -> JoinSet<()> {
     let ports = &machine.ports;
@@ -140,13 +139,13 @@ fn start(
         worker,
         shutdown.clone(),
     ));
-    let keeping = HousekeepingSettings {
+    let house = HousekeepingSettings {
         worker: machine.worker.clone(),
-        every: KEEP_HOUSE_EVERY,
-        retention,
+        every: HOUSEKEEP_EVERY,
+        retention: settings.retention,
         slots: machine.slots.chunks,
     };
-    work.spawn(housekeep(ports.clone(), keeping, shutdown.clone()));
+    work.spawn(housekeep(ports.clone(), house, shutdown.clone()));
     work.spawn(background::numbers(
         ports.clone(),
         metrics.clone(),
