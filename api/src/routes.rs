@@ -25,7 +25,6 @@ pub(crate) fn all() -> OpenApiRouter<Arc<Api>> {
 }
 
 /// The service as one router, to be served by [`serve`](crate::server::serve).
-#[must_use]
 pub fn router(api: Arc<Api>) -> Router {
     let (router, written) = all().split_for_parts();
     let written = openapi::as_json(&written);

@@ -86,7 +86,7 @@ where
         let ready = body.next().now_or_never();
         if ready.is_none() {
             // The client is slower than the disk: what it has sent need not wait in memory.
-            writer.flush().await.map_err(Cut::Failed)?;
+            writer.settle().await.map_err(Cut::Failed)?;
         }
         let next = tokio::select! {
             biased;

@@ -7,7 +7,7 @@ mod headers;
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -199,7 +199,7 @@ pub(super) async fn append(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    match go_on(&api, &desk, id, &headers).await {
+    match go_on(&api, &desk, id, &headers, body.size_hint().exact()).await {
         Ok(Ready::Write(held, record, found)) => {
             let job = record.upload.job.clone();
             match write(&api, &desk, held, record, found, headers, body).await {

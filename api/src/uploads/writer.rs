@@ -148,6 +148,15 @@ impl SegmentWriter {
         })
     }
 
+    /// Has all that was pushed written, and given to the store where a segment is whole.
+    ///
+    /// # Errors
+    /// The scratch folder or the store fails.
+    pub(super) async fn settle(&mut self) -> Result<(), StageError> {
+        self.flush().await?;
+        self.pen().await.map(drop)
+    }
+
     /// Bytes of the upload, with those that are not in the store yet.
     pub(super) fn offset(&self) -> u64 {
         self.offset
@@ -200,7 +209,7 @@ impl SegmentWriter {
         let index = pen.index;
         let digests = pen.digests.take();
         let partial = pen.file.take();
-        while self.puts.len() > 0 {
+        while !self.puts.is_empty() {
             self.next_put().await?;
         }
         if let Some((_, file)) = partial
@@ -232,7 +241,7 @@ impl SegmentWriter {
         if let Some(closed) = last {
             self.put(closed).await?;
         }
-        while self.puts.len() > 0 {
+        while !self.puts.is_empty() {
             self.next_put().await?;
         }
         let Digests { whole, segments } = match digests {
@@ -271,7 +280,7 @@ impl SegmentWriter {
     ///
     /// # Errors
     /// The scratch folder or the store fails, maybe at bytes that came before.
-    pub(super) async fn flush(&mut self) -> Result<(), StageError> {
+    async fn flush(&mut self) -> Result<(), StageError> {
         if self.batch.is_empty() {
             return Ok(());
         }

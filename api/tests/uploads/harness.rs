@@ -127,12 +127,23 @@ impl Service {
             .count()
     }
 
+    /// Waits until the first segment of an upload is stored: it is under way.
+    pub(crate) async fn gets_a_segment(&self) {
+        let is_there = |keys: &[String]| keys.iter().any(|key| key.ends_with("/segment_00000"));
+        self.until(is_there).await;
+    }
+
     /// Waits until nothing of any upload is left.
     pub(crate) async fn becomes_empty(&self) {
+        self.until(|keys| keys.is_empty() && self.scratch_files() == 0)
+            .await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&[String]) -> bool) {
         let begun = Instant::now();
         loop {
             let objects = self.objects().await;
-            if objects.is_empty() && self.scratch_files() == 0 {
+            if is_so(&objects) {
                 return;
             }
             assert!(begun.elapsed() < Duration::from_secs(20), "{objects:?}");

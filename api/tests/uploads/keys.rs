@@ -72,14 +72,7 @@ async fn a_request_under_way_is_not_begun_twice_and_a_kill_frees_its_key() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&data[..SEGMENT]).await.unwrap();
-    while !service
-        .objects()
-        .await
-        .iter()
-        .any(|key| key.contains("segment_00000"))
-    {
-        tokio::task::yield_now().await;
-    }
+    service.gets_a_segment().await;
     let answer = put(&service, "k", "", &data).send().await.unwrap();
     assert_eq!(answer.headers()["retry-after"], "5");
     let (status, code, _) = problem(answer).await;

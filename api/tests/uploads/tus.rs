@@ -388,14 +388,7 @@ async fn a_new_request_takes_over_from_a_dead_one() {
     let path = create_of(&service, data.len()).await;
     // Its line is dead, and nobody has told the service.
     let mut dead = send_part(&service, &path, 0, data.len(), &data[..SEGMENT + 500]).await;
-    while !service
-        .objects()
-        .await
-        .iter()
-        .any(|key| key.contains("segment_00000"))
-    {
-        tokio::task::yield_now().await;
-    }
+    service.gets_a_segment().await;
     let at = offset(&head(&service, &path).await);
     assert!(at >= SEGMENT, "{at}");
     let mut answer = String::new();

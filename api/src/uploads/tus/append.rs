@@ -14,7 +14,7 @@ use super::{EXPIRES, LENGTH, OFFSET, OFFSET_STREAM};
 use super::{bad, check_size, conflict, is_offset_stream, unknown, upload_id, whole_fields};
 use crate::uploads::checksum::{Check, content_digest, digest_mismatch};
 use crate::uploads::desk::{Desk, Held};
-use crate::uploads::receive::{Active, Cut, content_length, linger, receive, too_long};
+use crate::uploads::receive::{Active, Cut, linger, receive, too_long};
 use crate::uploads::stored::{Found, Record, seal, sealed};
 use crate::uploads::writer::{Progress, SegmentWriter};
 use crate::uploads::{submit_upload, to_the_end};
@@ -64,6 +64,7 @@ pub(super) async fn go_on(
     desk: &Arc<Desk>,
     id: Result<Path<String>, PathRejection>,
     headers: &HeaderMap,
+    length: Option<u64>,
 ) -> Result<Ready, Problem> {
     let job = upload_id(id)?;
     if !is_offset_stream(headers) {
@@ -78,7 +79,7 @@ pub(super) async fn go_on(
     let (mut record, found) = match stand(api, &job).await? {
         Standing::Open(record, found) => (record, found),
         // A client whose last answer was lost sends nothing more, and is told once more.
-        Standing::Whole(size) if size == wanted && content_length(headers) == Some(0) => {
+        Standing::Whole(size) if size == wanted && length == Some(0) => {
             let fields = whole_fields(&job, size);
             return Ok(Ready::Answer(
                 (StatusCode::NO_CONTENT, fields).into_response(),
@@ -103,7 +104,7 @@ pub(super) async fn go_on(
         }
     }
     let limit = record.upload.size.unwrap_or(api.settings.max_upload_bytes);
-    if content_length(headers).is_some_and(|length| length > limit.saturating_sub(wanted)) {
+    if length.is_some_and(|length| length > limit.saturating_sub(wanted)) {
         return Err(too_long(limit));
     }
     Ok(Ready::Write(held, record, found))
