@@ -76,7 +76,7 @@ impl Regrouper {
             let more = more.map_err(|fault| fault.at(path))?;
             self.take();
             // What ends with the last sample read may go on.
-            while let Some(len) = fragment_len(&self.pending, more, &cell_of) {
+            while let Some(len) = fragment_len(&self.pending, more, cell_of) {
                 let fragment = self.pending.get(..len).unwrap_or_default();
                 joiner.append_fragment(&self.file, index, fragment)?;
                 self.pending.drain(..len);
