@@ -275,9 +275,9 @@ fn metrics_are_those_of_the_list() {
     // Gauges are read every two seconds.
     for line in [
         "reelmill_jobs{status=\"completed\"} 1",
-        "reelmill_slots{stage=\"chunk\"} 1",
-        "reelmill_slots_busy{stage=\"chunk\"} 0",
-        "reelmill_tasks_total{stage=\"merge\",outcome=\"yielded\"} 1",
+        "reelmill_slots{stage=\"chunks\"} 1",
+        "reelmill_slots_busy{stage=\"chunks\"} 0",
+        "reelmill_tasks_total{task=\"finalize\",outcome=\"yielded\"} 1",
         "reelmill_frames_encoded_total 25",
         "reelmill_workers_active 1",
     ] {
