@@ -12,6 +12,7 @@
 //! A kill between any two of them loses nothing that was acknowledged: where an upload stands is
 //! read from the store, never from memory.
 
+mod answers;
 mod checksum;
 mod desk;
 mod form;
@@ -49,7 +50,7 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
             tus::terminate,
             tus::overridden
         ))
-        .layer(axum::middleware::from_fn(tus::versioned));
+        .route_layer(axum::middleware::from_fn(tus::versioned));
     OpenApiRouter::new()
         .routes(routes!(raw::put, raw::post))
         .routes(routes!(raw::put_unnamed))

@@ -13,6 +13,7 @@ use reelmill_common::JobId;
 use reelmill_common::digest::Sha256;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::Taken;
 use super::checksum::{content_digest, digest_mismatch};
 use super::desk::Desk;
 use super::form::{self, SharedBody};
@@ -24,6 +25,55 @@ use super::writer::{Progress, Received, SegmentWriter};
 use super::{job_response, new_job, new_record, submit_upload, to_the_end};
 use crate::{Api, Problem};
 
+/// What is wanted of a source, in the query.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "read by the derive that describes it")]
+struct Wishes {
+    /// The profile's name; the service has a default.
+    profile: Option<String>,
+    /// A name for people; the file's where it is known.
+    name: Option<String>,
+    /// Whose turn it is first.
+    #[param(pattern = "^(low|normal|high)$")]
+    priority: Option<String>,
+    /// Seconds that the job may take.
+    #[param(minimum = 1)]
+    time_limit_s: Option<u64>,
+}
+
+/// What a client says of the body, in its head.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "read by the derive that describes it")]
+struct Promises {
+    /// The same key with the same request gives the same job.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
+    /// `sha-256=:BASE64:` of the body, compared when it is whole.
+    #[param(rename = "Content-Digest")]
+    content_digest: Option<String>,
+}
+
+/// A form; `metadata` may also come as `metadata[KEY]`.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "read by the derive that describes it")]
+struct Form {
+    /// The source.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+    /// The profile's name.
+    profile: Option<String>,
+    /// A name for people.
+    name: Option<String>,
+    /// `low`, `normal` or `high`.
+    priority: Option<String>,
+    /// Seconds that the job may take.
+    time_limit_s: Option<u64>,
+    /// A JSON object of strings, kept and given back.
+    metadata: Option<String>,
+}
+
 /// Bytes of a form beside its file.
 const FORM_BYTES: u64 = 1024 * 1024;
 
@@ -33,26 +83,10 @@ const FORM_BYTES: u64 = 1024 * 1024;
 /// `Idempotency-Key` the same request gives the same job.
 #[utoipa::path(
     put, path = "/v1/jobs", tag = "uploads", operation_id = "putJob",
-    params(
-        ("profile" = Option<String>, Query, description = "the profile's name"),
-        ("name" = Option<String>, Query, description = "a name for people"),
-        ("priority" = Option<String>, Query, description = "`low`, `normal` or `high`"),
-        ("time_limit_s" = Option<u64>, Query, description = "seconds that the job may take"),
-        ("Idempotency-Key" = Option<String>, Header, description = "the same key gives the same job"),
-        ("Content-Digest" = Option<String>, Header, description = "`sha-256=:BASE64:`"),
-    ),
+    params(Wishes, Promises),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses(
-        (status = 202, description = "the job", headers(("Location" = String))),
-        (status = 400, description = "a parameter, digest or body that is not valid"),
-        (status = 408, description = "the body broke off"),
-        (status = 409, description = "the same request is being answered"),
-        (status = 413, description = "larger than is taken here"),
-        (status = 415, description = "a body of a kind that is not taken"),
-        (status = 422, description = "an `Idempotency-Key` of another request"),
-        (status = 503, description = "the storage is not there for the moment"),
-        (status = 507, description = "no space is left"),
-    ),
+    responses(Taken),
+    security(("key" = ["submit"]))
 )]
 pub(super) async fn put(
     State(api): State<Arc<Api>>,
@@ -65,8 +99,10 @@ pub(super) async fn put(
 /// Uploads as `PUT /v1/jobs` does: what `curl -T - http://host/v1/jobs/` sends.
 #[utoipa::path(
     put, path = "/v1/jobs/", tag = "uploads", operation_id = "putJobUnnamed",
+    params(Wishes, Promises),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 202, description = "the job", headers(("Location" = String)))),
+    responses(Taken),
+    security(("key" = ["submit"]))
 )]
 pub(super) async fn put_unnamed(
     State(api): State<Arc<Api>>,
@@ -80,9 +116,10 @@ pub(super) async fn put_unnamed(
 /// sends.
 #[utoipa::path(
     put, path = "/v1/jobs/{id}", tag = "uploads", operation_id = "putJobNamed",
-    params(("id" = String, Path, description = "the file's name")),
+    params(("id" = String, Path, description = "The file's name"), Wishes, Promises),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
-    responses((status = 202, description = "the job", headers(("Location" = String)))),
+    responses(Taken),
+    security(("key" = ["submit"]))
 )]
 pub(super) async fn put_named(
     State(api): State<Arc<Api>>,
@@ -100,13 +137,13 @@ pub(super) async fn put_named(
 /// or `metadata[KEY]`, before or after the file.
 #[utoipa::path(
     post, path = "/v1/jobs", tag = "uploads", operation_id = "postJob",
-    request_body(content = Vec<u8>, content_type = "multipart/form-data"),
-    responses(
-        (status = 202, description = "the job", headers(("Location" = String))),
-        (status = 400, description = "a field, digest or body that is not valid"),
-        (status = 413, description = "larger than is taken here"),
-        (status = 501, description = "a source by URL, which is not taken yet"),
-    ),
+    params(Wishes, Promises),
+    request_body(content(
+        (Form = "multipart/form-data"),
+        (Vec<u8> = "application/octet-stream"),
+    )),
+    responses(Taken),
+    security(("key" = ["submit"]))
 )]
 pub(super) async fn post(
     State(api): State<Arc<Api>>,

@@ -17,6 +17,7 @@ use reelmill_common::JobId;
 
 use self::append::{Ready, Standing, complete, go_on, open, recall, stand, write};
 use self::headers::{Fields, date, metadata_header, number, parse_metadata};
+use super::answers::{Appended, Refused};
 use super::checksum::ALGORITHMS;
 use super::desk::Desk;
 use super::order::Draft;
@@ -57,7 +58,8 @@ pub(super) async fn versioned(request: Request, next: Next) -> Response {
 /// Says what of tus is spoken here.
 #[utoipa::path(
     options, path = "/v1/uploads", tag = "uploads", operation_id = "uploadCapabilities",
-    responses((status = 204, description = "version, extensions and limits as headers")),
+    responses((status = 204, description = "Version, extensions and limits as headers")),
+    security(())
 )]
 pub(super) async fn capabilities(State(api): State<Arc<Api>>) -> Response {
     let fields = Fields::new()
@@ -84,11 +86,10 @@ pub(super) async fn capabilities(State(api): State<Arc<Api>>) -> Response {
         ("Upload-Metadata" = Option<String>, Header, description = "names and values in base64"),
     ),
     responses(
-        (status = 201, description = "the upload", headers(("Location" = String), ("Upload-Expires" = String))),
-        (status = 400, description = "a header that is not valid"),
-        (status = 412, description = "another version of tus"),
-        (status = 413, description = "larger than is taken here"),
+        (status = 201, description = "The upload", headers(("Location" = String), ("Upload-Expires" = String))),
+        Appended,
     ),
+    security(("key" = ["submit"]))
 )]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
@@ -128,11 +129,8 @@ pub(super) async fn create(
 #[utoipa::path(
     head, path = "/v1/uploads/{id}", tag = "uploads", operation_id = "uploadOffset",
     params(("id" = String, Path), ("Tus-Resumable" = String, Header, description = "`1.0.0`")),
-    responses(
-        (status = 200, description = "where to go on", headers(("Upload-Offset" = u64))),
-        (status = 404, description = "no such upload"),
-        (status = 410, description = "it expired"),
-    ),
+    responses((status = 200, description = "Where to go on", headers(("Upload-Offset" = u64))), Refused),
+    security(("key" = ["submit"]))
 )]
 pub(super) async fn standing(
     State(api): State<Arc<Api>>,
@@ -185,12 +183,10 @@ pub(super) async fn standing(
     ),
     request_body(content = Vec<u8>, content_type = "application/offset+octet-stream"),
     responses(
-        (status = 204, description = "stored", headers(("Upload-Offset" = u64), ("Reelmill-Job" = String))),
-        (status = 409, description = "the upload is at another offset"),
-        (status = 415, description = "not `application/offset+octet-stream`"),
-        (status = 423, description = "another request goes on with it"),
-        (status = 460, description = "the checksum does not hold, and nothing was kept"),
+        (status = 204, description = "Stored", headers(("Upload-Offset" = u64), ("Reelmill-Job" = String))),
+        Appended,
     ),
+    security(("key" = ["submit"]))
 )]
 pub(super) async fn append(
     State(api): State<Arc<Api>>,
@@ -222,11 +218,8 @@ pub(super) async fn append(
 #[utoipa::path(
     delete, path = "/v1/uploads/{id}", tag = "uploads", operation_id = "terminateUpload",
     params(("id" = String, Path), ("Tus-Resumable" = String, Header, description = "`1.0.0`")),
-    responses(
-        (status = 204, description = "removed"),
-        (status = 404, description = "no such upload"),
-        (status = 409, description = "it is a job now"),
-    ),
+    responses((status = 204, description = "Removed"), Refused),
+    security(("key" = ["submit"]))
 )]
 pub(super) async fn terminate(
     State(api): State<Arc<Api>>,
@@ -260,7 +253,13 @@ pub(super) async fn terminate(
 #[utoipa::path(
     post, path = "/v1/uploads/{id}", tag = "uploads", operation_id = "overriddenUpload",
     params(("id" = String, Path), ("X-HTTP-Method-Override" = String, Header, description = "`PATCH`, `HEAD` or `DELETE`")),
-    responses((status = 204, description = "as the method that was meant"), (status = 405, description = "none was")),
+    responses(
+        (status = 200, description = "As `HEAD` is answered"),
+        (status = 204, description = "As `PATCH` and `DELETE` are answered"),
+        (status = 405, description = "None of them was meant"),
+        Appended,
+    ),
+    security(("key" = ["submit"]))
 )]
 pub(super) async fn overridden(
     state: State<Arc<Api>>,
