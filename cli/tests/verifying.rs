@@ -172,8 +172,9 @@ fn sound_of_every_codec_is_verified_wherever_it_begins() {
     assert!(quick.contains(aac));
     for codec in [aac, "codec = \"opus\"\nkbps = 64", "codec = \"flac\""] {
         let profile = profile_file(dir.path(), "quick.toml", &quick.replace(aac, codec));
-        for (number, late) in ["0", "0.01", "1.5", "-0.3"].iter().enumerate() {
-            // A length that no encoder's blocks fit, at a rate that Opus does not have.
+        for (number, late) in ["0", "0.01", "1.5"].iter().enumerate() {
+            // A length that no encoder's blocks fit, at a rate that Opus does not have, in a
+            // container that rounds every time to a millisecond.
             let sound = "sine=frequency=440:sample_rate=44100:duration=2.345";
             let parts = [
                 picture("160x120", "25", "3"),

@@ -44,8 +44,16 @@ impl ListenRequest<'_> {
     }
 }
 
-/// Decodes an audio track and answers how many samples per channel there are in it; memory does not
-/// grow with its length.
+/// What came out of a decoder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    /// Blocks of samples: one for each packet, but for those of which an edit list hides all.
+    pub blocks: u64,
+    /// Samples per channel.
+    pub samples: u64,
+}
+
+/// Decodes an audio track and counts; memory does not grow with its length.
 ///
 /// # Errors
 /// Any [`MediaError`].
@@ -53,7 +61,7 @@ pub async fn listen(
     tools: &Tools,
     request: &ListenRequest<'_>,
     dir: &Path,
-) -> Result<u64, MediaError> {
+) -> Result<Heard, MediaError> {
     let invocation = Invocation {
         action: "decode a file",
         program: tools.ffmpeg.clone(),
@@ -69,12 +77,15 @@ pub async fn listen(
             file_size: 0,
         },
     };
-    let mut samples = 0_u64;
+    let mut heard = Heard::default();
     run(invocation, &mut |line| {
-        samples = samples.saturating_add(block(line).unwrap_or(0));
+        if let Some(samples) = block(line) {
+            heard.blocks += 1;
+            heard.samples = heard.samples.saturating_add(samples);
+        }
     })
     .await?;
-    Ok(samples)
+    Ok(heard)
 }
 
 /// The samples of one block: `stream, dts, pts, duration, size, hash`.

@@ -49,17 +49,12 @@ async fn a_callers_id_is_kept_where_it_is_one() {
 #[tokio::test]
 async fn what_is_not_there_and_what_cannot_be_done_are_problems() {
     let service = Service::start().await;
-    for path in [
-        "/nothing",
-        "/v1",
-        "/v1/jobs/",
-        "/v2/jobs",
-        "/v1/jobs/a/nothing",
-    ] {
+    for path in ["/nothing", "/v1", "/v2/jobs", "/v1/jobs/a/nothing"] {
         problem(service.get(path).send().await.unwrap(), 404, "not-found").await;
     }
     for (method, path, allow) in [
         (Method::PUT, "/v1/jobs/a/outputs", "GET,HEAD"),
+        (Method::GET, "/v1/jobs/", "PUT"),
         (Method::POST, "/livez", "GET,HEAD"),
         (Method::TRACE, "/v1/jobs/a/retry", "POST"),
         (

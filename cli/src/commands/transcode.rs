@@ -70,7 +70,7 @@ async fn transcode(
         let unplanned = !folder.has_plan().unwrap_or(true);
         if in_vain || unplanned || failure.condemns_the_source() {
             folder.abandon().ok();
-        } else if failure.permanent {
+        } else if failure.code != INTERRUPTED && folder.has_done_chunks().unwrap_or(false) {
             progress.say("the chunks that are done are kept: the same command goes on with them");
         }
     }
@@ -298,10 +298,13 @@ fn outcome(record: JobRecord) -> Result<(), Failure> {
     }
 }
 
+/// The code of an end that the user asked for, whose sentence says what becomes of the work.
+const INTERRUPTED: &str = "interrupted";
+
 fn interrupted() -> Failure {
     Failure::new(
         Exit::Failed,
-        "interrupted",
+        INTERRUPTED,
         "interrupted: the same command goes on from here",
     )
 }
