@@ -4,16 +4,18 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
-use futures::{FutureExt as _, Stream, StreamExt as _};
+use futures::{Stream, StreamExt as _};
 use metrics::{counter, gauge};
 use reelmill_stage::StageError;
-use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
 use super::desk::taken;
 use super::stored::Record;
 use super::writer::SegmentWriter;
 use crate::Problem;
+
+/// After how long without a byte the client counts as slower than the disk.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// How long a client may send nothing.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -83,15 +85,22 @@ where
 {
     let bytes_total = counter!("reelmill_upload_bytes_total");
     loop {
-        let ready = body.next().now_or_never();
-        if ready.is_none() {
-            // The client is slower than the disk: what it has sent need not wait in memory.
-            writer.settle().await.map_err(Cut::Failed)?;
-        }
         let next = tokio::select! {
             biased;
             () = stop.cancelled() => return Err(Cut::Taken),
-            next = next(body, ready) => next,
+            next = tokio::time::timeout(PAUSE, body.next()) => next,
+        };
+        let next = match next {
+            Ok(next) => Ok(next),
+            Err(_elapsed) => {
+                // What the client has sent need not wait in memory for more.
+                writer.settle().await.map_err(Cut::Failed)?;
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => return Err(Cut::Taken),
+                    next = tokio::time::timeout(SILENCE, body.next()) => next,
+                }
+            }
         };
         let bytes = match next {
             Ok(Some(Ok(bytes))) => bytes,
@@ -105,17 +114,6 @@ where
         bytes_total.increment(bytes.len() as u64);
         writer.push(bytes).await.map_err(Cut::Failed)?;
         record.keep().await.map_err(Cut::Failed)?;
-    }
-}
-
-/// What comes next of a body, within a time.
-async fn next<S: Stream + Unpin>(
-    body: &mut S,
-    ready: Option<Option<S::Item>>,
-) -> Result<Option<S::Item>, Elapsed> {
-    match ready {
-        Some(next) => Ok(next),
-        None => tokio::time::timeout(SILENCE, body.next()).await,
     }
 }
 

@@ -29,7 +29,7 @@ const BATCH_BYTES: usize = 512 * 1024;
 const BATCH_PIECES: usize = 128;
 
 /// Segments that the store makes durable while the next is received.
-const PUTS_AT_ONCE: usize = 2;
+const PUTS_AT_ONCE: usize = 4;
 
 /// How often a store that fails for the moment is asked again.
 const PUT_ATTEMPTS: u32 = 3;

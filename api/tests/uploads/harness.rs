@@ -63,7 +63,8 @@ impl Service {
         wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store> + Send,
     ) -> Self {
         // reqwest wants a provider, though nothing here is encrypted.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        let provider = rustls::crypto::ring::default_provider();
+        drop(provider.install_default());
         let scratch = folder.path().join("scratch");
         std::fs::create_dir_all(&scratch).unwrap();
         let mut settings = settings(&scratch);
