@@ -1,6 +1,10 @@
 //! What the routes for uploads answer, as the OpenAPI document tells it. Nothing is made of these
 //! types; what every route may answer besides is added there.
-#![expect(dead_code, reason = "read by the derive that describes them")]
+#![expect(
+    dead_code,
+    clippy::large_enum_variant,
+    reason = "read by the derive that describes them, and never made"
+)]
 
 use utoipa::IntoResponses;
 

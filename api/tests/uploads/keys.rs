@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: the same request, the same job.
 
 use reqwest::{Client, RequestBuilder};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
 use crate::forms::{form, post_form};
