@@ -68,9 +68,9 @@ fn parse(line: &str) -> Option<Drawn> {
     let (speed, rest) = rest.split_once("x  ")?;
     let (left, _) = rest.split_once(" left")?;
     let seconds = |clock: &str| {
-        let parts = clock.trim_end_matches(" s").split(':');
-        parts.fold(Some(0.0), |sum: Option<f64>, part| {
-            Some(sum? * 60.0 + part.parse::<f64>().ok()?)
+        let mut parts = clock.trim_end_matches(" s").split(':');
+        parts.try_fold(0.0, |sum: f64, part| {
+            Some(sum * 60.0 + part.parse::<f64>().ok()?)
         })
     };
     Some(Drawn {
