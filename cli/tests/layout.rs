@@ -16,14 +16,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("source", &["common", "store"]),
     ("media", &["common"]),
     ("stage", &["common", "ledger", "queue", "store"]),
+    ("api", &["common", "ledger", "queue", "stage", "store"]),
     ("splitter", STAGE),
     ("worker", STAGE),
     ("merger", STAGE),
     (
         "cli",
         &[
-            "common", "ledger", "media", "merger", "queue", "source", "splitter", "stage", "store",
-            "worker",
+            "api", "common", "ledger", "media", "merger", "queue", "source", "splitter", "stage",
+            "store", "worker",
         ],
     ),
     // Not shipped. It looks at reelmill from outside, as a user does.
