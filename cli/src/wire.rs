@@ -26,11 +26,12 @@ use crate::folder::STORE;
 /// The three ports in a folder of this machine, which the caller must have locked.
 pub(crate) async fn embedded(folder: &Path, worker: &WorkerId) -> Result<Ports, Failure> {
     let store = store(folder)?;
+    // Whoever worked here before is dead: the folder's lock is ours.
+    store.recover().map_err(|error| Failure::of(&error))?;
     let queue =
         SqliteQueue::open(folder.join("queue.sqlite")).map_err(|error| Failure::of(&error))?;
     let ledger =
         SqliteLedger::open(folder.join("ledger.sqlite")).map_err(|error| Failure::of(&error))?;
-    // Whoever worked here before is dead: the folder's lock is ours.
     queue.recover().await.map_err(|error| Failure::of(&error))?;
     let ports = Ports {
         queue: Arc::new(queue),

@@ -3,6 +3,7 @@
 //! ```text
 //! raw/{job}/request.json                          what was asked for
 //! uploads/{job}.json                              an upload that has not become a job yet
+//! idempotency/{sha256}.json                       what a client's `Idempotency-Key` stands for
 //! raw/{job}/segment_00000 …                       a source as it arrived; immutable
 //! raw/{job}/partial_00003                         what has arrived of a segment to come
 //! raw/{job}/source.json                           written last; the upload is complete from here on
@@ -17,6 +18,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Sha256;
 use crate::id::{JobId, WorkerId};
 use crate::task::TaskKey;
 
@@ -99,6 +101,12 @@ pub fn request(job: &JobId) -> ObjectKey {
 #[must_use]
 pub fn upload(job: &JobId) -> ObjectKey {
     ObjectKey(format!("uploads/{job}.json"))
+}
+
+/// What a client's `Idempotency-Key` stands for, by the key's digest: `idempotency/{sha256}.json`.
+#[must_use]
+pub fn idempotency(key: &Sha256) -> ObjectKey {
+    ObjectKey(format!("idempotency/{key}.json"))
 }
 
 /// A segment of an uploaded source: `raw/{job}/segment_00000`.

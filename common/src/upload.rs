@@ -20,6 +20,9 @@ pub const VERSION: u32 = 1;
 /// Bytes of every segment but the last.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
 
+/// Seconds for which an `Idempotency-Key` stands for its request.
+pub const IDEMPOTENCY_SECONDS: u64 = 24 * 3600;
+
 /// A whole source in the store: `raw/{job}/source.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredSource {

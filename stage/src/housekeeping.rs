@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use reelmill_common::job::{JobError, JobStatus};
 use reelmill_common::message::{Message, Topic};
 use reelmill_common::request::JobRequest;
-use reelmill_common::upload::Upload;
+use reelmill_common::upload::{IDEMPOTENCY_SECONDS, Upload};
 use reelmill_common::{JobId, ObjectKey, WorkerId, key};
 use reelmill_ledger::{JobRecord, Millis, NewJob};
 
@@ -213,7 +213,27 @@ impl Housekeeper {
             }
         }
         self.cleared = cleared;
-        Ok(())
+        self.forget_keys(now).await
+    }
+
+    /// Removes what `Idempotency-Key`s stood for, once they stand for nothing.
+    async fn forget_keys(&self, now: Millis) -> Result<(), StageError> {
+        let store = self.ports.store.as_ref();
+        let kept = millis(Duration::from_secs(IDEMPOTENCY_SECONDS));
+        let mut after = None;
+        loop {
+            let page = store.list("idempotency/", after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after = Some(last.key.clone());
+            for record in &page {
+                let written = record.modified.duration_since(SystemTime::UNIX_EPOCH);
+                if now.saturating_sub(written.map_or(0, millis)) > kept {
+                    store.delete(&record.key).await?;
+                }
+            }
+        }
     }
 }
 

@@ -49,6 +49,18 @@ impl DirectoryStore {
             .map_err(|source| backend_error("open", root.display().to_string(), source))
     }
 
+    /// Removes at once what dead writers left half-written.
+    ///
+    /// For the one who holds the exclusive lock on the folder after a crash: it knows that every
+    /// other writer is dead, and need not wait a day to be sure.
+    ///
+    /// # Errors
+    /// Any failure.
+    pub fn recover(&self) -> Result<(), StoreError> {
+        staging::clear(&self.root)
+            .map_err(|source| backend_error("clear", self.root.display().to_string(), source))
+    }
+
     /// Runs blocking work off the async threads. Work that has begun goes on to its end when the
     /// caller's future is dropped, so no effect is ever left half-way.
     async fn run<T: Send + 'static>(

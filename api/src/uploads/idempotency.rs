@@ -1,7 +1,7 @@
 //! `Idempotency-Key`: the same request gives the same job, however often it is sent.
 //!
 //! Which job a key stands for is written before the first byte of its upload is kept, under
-//! `uploads/idempotency/{sha256 of the key}.json`, and so outlives the process. A job that never
+//! `idempotency/{sha256 of the key}.json`, and so outlives the process. A job that never
 //! came to be, because its upload broke off or the process died, does not hold its key.
 
 use std::sync::{Arc, PoisonError};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode};
 use reelmill_common::digest::{Hasher, Sha256};
-use reelmill_common::{JobId, ObjectKey, key};
+use reelmill_common::{JobId, ObjectKey, key, upload};
 use reelmill_stage::{StageError, exists, load_json};
 use reelmill_store::Store;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use crate::{Api, Problem};
 const VERSION: u32 = 1;
 
 /// How long a key is remembered.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
+const KEPT: Duration = Duration::from_secs(upload::IDEMPOTENCY_SECONDS);
 
 /// Bytes of a key.
 const MAX_KEY: usize = 255;
@@ -155,11 +155,10 @@ fn ticket(
         let code = "idempotency-key-malformed";
         return Err(Problem::new(StatusCode::BAD_REQUEST, code, detail));
     }
-    let key = Sha256::of(text);
-    let object = ObjectKey::new(format!("uploads/idempotency/{key}.json"))
-        .map_err(|error| StageError::permanent("idempotency-key-malformed", error.to_string()))?;
+    let digest = Sha256::of(text);
+    let object = key::idempotency(&digest);
     let mut keys = desk.keys.lock().unwrap_or_else(PoisonError::into_inner);
-    match keys.get(&key) {
+    match keys.get(&digest) {
         Some(other) if *other != request => Err(reused()),
         Some(_) => Err(Problem::new(
             StatusCode::CONFLICT,
@@ -167,10 +166,14 @@ fn ticket(
             "the same request is being answered: ask again in a moment",
         )),
         None => {
-            keys.insert(key, request);
+            keys.insert(digest, request);
             drop(keys);
             let desk = Arc::clone(desk);
-            Ok(Some(Ticket { object, key, desk }))
+            Ok(Some(Ticket {
+                object,
+                key: digest,
+                desk,
+            }))
         }
     }
 }

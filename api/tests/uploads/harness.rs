@@ -118,7 +118,7 @@ impl Service {
     pub(crate) async fn objects(&self) -> Vec<String> {
         let all = self.store().list("", None, 10_000).await.unwrap();
         let keys = all.into_iter().map(|meta| meta.key.to_string());
-        keys.filter(|key| !key.starts_with("uploads/idempotency/"))
+        keys.filter(|key| !key.starts_with("idempotency/"))
             .collect()
     }
 

@@ -36,6 +36,17 @@ pub(super) fn prepare(root: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Removes whatever is staged: for the one who knows that every writer is dead.
+pub(super) fn clear(root: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(root.join(FOLDER))? {
+        match fs::remove_file(entry?.path()) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// When a staged file was begun, from its name: a copied or moved file's own times are older.
 fn written_at(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.split('-').next()?.parse().ok()

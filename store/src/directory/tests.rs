@@ -223,3 +223,16 @@ fn errors_carry_a_decision() {
     assert!(too_many_files.is_retryable());
     assert!(!denied.is_retryable());
 }
+
+#[test]
+fn recovery_does_not_wait_a_day() {
+    let (folder, store) = store();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let name = format!("{}-000000000-1-1", now.unwrap().as_secs());
+    fs::write(folder.path().join("store/.staging").join(&name), "half").unwrap();
+    // A writer of another process may still be at it.
+    DirectoryStore::open(folder.path().join("store")).unwrap();
+    assert_eq!(staged(&folder), [name]);
+    store.recover().unwrap();
+    assert_eq!(staged(&folder), Vec::<String>::new());
+}
