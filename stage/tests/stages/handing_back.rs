@@ -12,12 +12,24 @@ use crate::toy::{Place, Running, Toy, job, request, settings};
 
 /// Refuses the first chunk some times.
 #[derive(Debug)]
-struct Refusing {
+pub(crate) struct Refusing {
     toy: Arc<Toy>,
     refusals: u32,
     with: fn() -> StageError,
     tries: AtomicU32,
     attempts: AtomicU32,
+}
+
+impl Refusing {
+    pub(crate) fn new(toy: Arc<Toy>, refusals: u32, with: fn() -> StageError) -> Arc<Self> {
+        Arc::new(Self {
+            toy,
+            refusals,
+            with,
+            tries: AtomicU32::new(0),
+            attempts: AtomicU32::new(0),
+        })
+    }
 }
 
 #[async_trait]
@@ -37,13 +49,7 @@ async fn refused(refusals: u32, with: fn() -> StageError) -> (JobStatus, u32) {
     let place = Place::new();
     let job = job("j1");
     submit(&place.ports, &job, &request()).await.unwrap();
-    let handler = Arc::new(Refusing {
-        toy: Toy::new(&place.ports, 1, None),
-        refusals,
-        with,
-        tries: AtomicU32::new(0),
-        attempts: AtomicU32::new(0),
-    });
+    let handler = Refusing::new(Toy::new(&place.ports, 1, None), refusals, with);
     let settings = Settings {
         max_attempts: 2,
         ..settings()

@@ -7,3 +7,4 @@ mod handing_back;
 mod housekeeping;
 mod lifecycle;
 mod toy;
+mod watching;

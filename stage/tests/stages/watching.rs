@@ -1,0 +1,104 @@
+//! What an operator sees: metrics and log lines. On one thread, since both are caught for one only.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use metrics_exporter_prometheus::PrometheusBuilder;
+use reelmill_common::job::JobStatus;
+use reelmill_common::message::Topic;
+use reelmill_stage::{StageError, submit};
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::handing_back::Refusing;
+use crate::toy::{Place, Running, Toy, job, request, settings, until};
+
+fn fail() -> StageError {
+    StageError::passing("flaky", "it may work next time")
+}
+
+/// Runs a job of one chunk and one audio track, the chunk failing so many times.
+async fn job_that_fails(times: u32) -> JobStatus {
+    let place = Place::new();
+    let job = job("j1");
+    submit(&place.ports, &job, &request()).await.unwrap();
+    let handler = Refusing::new(Toy::new(&place.ports, 1, None), times, fail);
+    let running = Running::start(&place.ports, handler, settings());
+    let status = place.ended(&job).await.status;
+    if status == JobStatus::Failed {
+        // Its last line is written by then.
+        until("its message is settled", async || {
+            (place.messages(Topic::DeadLetters).await == 1).then_some(())
+        })
+        .await;
+    }
+    running.stop().await;
+    status
+}
+
+#[tokio::test]
+async fn every_task_is_counted_by_its_outcome() {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let handle = recorder.handle();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    reelmill_stage::metrics::describe();
+    assert_eq!(job_that_fails(1).await, JobStatus::Completed);
+    assert_eq!(job_that_fails(3).await, JobStatus::Failed);
+    let text = handle.render();
+    for line in [
+        "# TYPE reelmill_tasks_total counter",
+        "# TYPE reelmill_frames_total counter",
+        r#"reelmill_tasks_total{stage="ingest",outcome="completed"} 2"#,
+        r#"reelmill_tasks_total{stage="chunk",outcome="completed"} 3"#,
+        r#"reelmill_tasks_total{stage="chunk",outcome="retried"} 3"#,
+        r#"reelmill_tasks_total{stage="chunk",outcome="failed"} 1"#,
+        r#"reelmill_tasks_total{stage="merge",outcome="yielded"} 1"#,
+        r#"reelmill_task_seconds_count{stage="chunk"} 7"#,
+        r#"reelmill_slots{stage="chunk"} 2"#,
+        r#"reelmill_slots_busy{stage="chunk"} 0"#,
+        r#"reelmill_slots_busy{stage="merge"} 0"#,
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl MakeWriter<'_> for Lines {
+    type Writer = Self;
+    fn make_writer(&self) -> Self {
+        self.clone()
+    }
+}
+
+#[tokio::test]
+async fn every_line_of_a_job_names_it_also_where_only_errors_are_shown() {
+    for level in [tracing::Level::TRACE, tracing::Level::ERROR] {
+        let lines = Lines::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(level)
+            .with_writer(lines.clone())
+            .finish();
+        let guard = tracing::subscriber::set_default(subscriber);
+        assert_eq!(job_that_fails(3).await, JobStatus::Failed);
+        drop(guard);
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let of_stage = text.lines().filter(|line| line.contains("reelmill_stage"));
+        assert!(of_stage.clone().count() > 0, "{text}");
+        for line in of_stage {
+            assert!(line.contains("job=j1 task="), "{line}");
+        }
+        let end = text.lines().find(|line| line.contains("the job fails"));
+        assert!(end.unwrap().contains("job=j1 task=chunk-000 attempt=3"));
+    }
+}
