@@ -26,7 +26,8 @@ pub(crate) async fn clear_attempt(store: &dyn Store, work: &Work) {
     }
 }
 
-/// Removes what attempts made and no done-marker names. Only attempts with an epoch up to `until`
+/// Removes what attempts made and no done-marker names; of a finished job all that attempts made,
+/// since its outputs hold it. Only attempts with an epoch up to `until`
 /// are looked at, and none of them may still be running: an object is written before the marker that
 /// names it.
 pub(crate) async fn clear(store: &dyn Store, job: &JobId, until: u64) -> Result<(), StageError> {
@@ -40,8 +41,10 @@ pub(crate) async fn clear(store: &dyn Store, job: &JobId, until: u64) -> Result<
         return Ok(());
     }
     let mut named = BTreeSet::new();
-    for record in keys.iter().filter(|key| is_record(key, &prefix)) {
-        named.extend(named_by(store, record).await?);
+    if !keys.contains(&key::certificate(job)) {
+        for record in keys.iter().filter(|key| is_record(key, &prefix)) {
+            named.extend(named_by(store, record).await?);
+        }
     }
     for key in of_attempts {
         if !named.contains(key.as_str()) {

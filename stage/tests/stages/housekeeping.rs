@@ -177,6 +177,36 @@ async fn what_dead_attempts_left_is_removed_and_whole_chunks_stay() {
     assert!(place.exists(&whole).await && place.exists(&new).await);
 }
 
+/// What attempts made is in the outputs of a finished job: nobody pays for it twice.
+#[tokio::test]
+async fn a_finished_job_keeps_its_outputs_and_no_pieces() {
+    let place = Place::new();
+    let store = &place.ports.store;
+    let job = planned(&place, "j1").await;
+    let piece = key("transcoded/j1/chunk_000/5-w1/1080p.mp4");
+    let output = key("transcoded/j1/output_1080p.mp4");
+    let marker = serde_json::json!({ "renditions": [{ "key": piece }] }).to_string();
+    for (object, text) in [
+        (&piece, "frames"),
+        (&output, "film"),
+        (&key::marker(&job, chunk(0)), marker.as_str()),
+        (&key::certificate(&job), "{}"),
+    ] {
+        store.put(object, text.to_owned().into()).await.unwrap();
+    }
+    let completed = JobStatus::Completed;
+    place
+        .ports
+        .ledger
+        .finish(&job, completed, None)
+        .await
+        .unwrap();
+    let ended = place.record(&job).await.ended_at.unwrap();
+    keeper(&place, "w1").tick(ended + 60_000).await;
+    assert!(!place.exists(&piece).await);
+    assert!(place.exists(&output).await && place.exists(&key::certificate(&job)).await);
+}
+
 #[tokio::test]
 async fn one_process_keeps_house() {
     let place = Place::new();
