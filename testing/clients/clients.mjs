@@ -22,7 +22,8 @@ const { values: args } = parseArgs({
     profile: { type: "string" },
     reference: { type: "string" },
     work: { type: "string" },
-    browser: { type: "string", default: process.env.CHROMIUM ?? "/usr/bin/chromium" },
+    // Without one Uppy is left out.
+    browser: { type: "string" },
   },
 });
 const here = path.dirname(fileURLToPath(import.meta.url));
@@ -163,7 +164,7 @@ await group("tus-js-client, the service killed", async () => {
   await checkJob("after the kills", idOf(url));
 });
 
-await group("Uppy in Chromium", async () => {
+async function uppy() {
   const browser = await chromium.launch({ executablePath: args.browser, headless: true, args: ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"] });
   const tab = await browser.newPage();
   tab.on("pageerror", (error) => check("no error in the page", false, error.message));
@@ -178,7 +179,8 @@ await group("Uppy in Chromium", async () => {
   await tab.screenshot({ path: path.join(args.work, "uppy.png") });
   await checkJob("from Uppy", idOf(result.successful[0]));
   await browser.close();
-});
+}
+if (args.browser) await group("Uppy in Chromium", uppy);
 
 const code = await service.stop();
 check("SIGTERM ends the service with 0", code === 0, code);

@@ -1,6 +1,7 @@
 // Starts and kills the service under test, and asks it of jobs.
 
 import { spawn } from "node:child_process";
+import { openSync } from "node:fs";
 import { createServer } from "node:net";
 import readline from "node:readline";
 
@@ -23,12 +24,14 @@ export class Service {
   constructor(reelmill, data, port, options = []) {
     this.command = [reelmill, "serve", "--data", data, "--listen", `127.0.0.1:${port}`, ...options];
     this.url = `http://127.0.0.1:${port}`;
+    // One log over all restarts, beside the data.
+    this.log = openSync(`${data}.log`, "a");
   }
 
   /** Starts it and waits until it listens. */
   async start() {
     const [program, ...args] = this.command;
-    this.process = spawn(program, args, { stdio: ["ignore", "pipe", "inherit"] });
+    this.process = spawn(program, args, { stdio: ["ignore", "pipe", this.log] });
     const lines = readline.createInterface({ input: this.process.stdout });
     await new Promise((resolve, reject) => {
       lines.once("line", resolve);

@@ -48,7 +48,6 @@ async fn every_task_is_counted_by_its_outcome() {
         "# TYPE reelmill_frames_encoded_total counter",
         r#"reelmill_tasks_total{task="ingest",outcome="completed"} 2"#,
         r#"reelmill_tasks_total{task="chunk",outcome="completed"} 1"#,
-        r#"reelmill_tasks_total{task="audio",outcome="completed"} 2"#,
         r#"reelmill_tasks_total{task="chunk",outcome="retried"} 3"#,
         r#"reelmill_tasks_total{task="chunk",outcome="failed"} 1"#,
         r#"reelmill_tasks_total{task="finalize",outcome="yielded"} 1"#,
