@@ -139,6 +139,30 @@ want_playback() {
     fi
 }
 
+# ---- a clip to be played ----
+
+readonly CLIP_SECONDS=20 CLIP_RATE=30000/1001 CLIP_BITS=10
+# What testing/playback/play.mjs must know of it.
+# shellcheck disable=SC2034,SC2054 # for the scripts that source this; the commas are meant
+readonly CLIP=(--rate "$CLIP_RATE" --bits "$CLIP_BITS" --tones 440,990)
+
+# Two audio tracks, told apart by their pitch, and every frame's number drawn into it as a row of
+# black and white boxes: the browser's picture can be compared with the time it claims to show.
+make_clip() {
+    local boxes='drawbox=x=0:y=ih*0.9:w=iw:h=ih*0.1:color=black:t=fill' bit
+    for ((bit = 0; bit < CLIP_BITS; bit++)); do
+        boxes+=",drawbox=x=iw*$bit/$CLIP_BITS:y=ih*0.9:w=iw/$CLIP_BITS:h=ih*0.1:color=white:t=fill"
+        boxes+=":enable='gte(mod(n,$((2 ** (bit + 1)))),$((2 ** bit)))'"
+    done
+    ffmpeg -v error -y \
+        -f lavfi -i "testsrc2=size=1920x1080:rate=$CLIP_RATE:duration=$CLIP_SECONDS,$boxes" \
+        -f lavfi -i "sine=frequency=440:beep_factor=3:sample_rate=48000:duration=$CLIP_SECONDS" \
+        -f lavfi -i "sine=frequency=990:beep_factor=3:sample_rate=48000:duration=$CLIP_SECONDS" \
+        -map 0 -map 1 -map 2 -c:v libx264 -preset ultrafast -bf 2 -g 75 -pix_fmt yuv420p \
+        -c:a aac -ac 2 -metadata:s:a:0 language=eng -metadata:s:a:1 language=deu \
+        "$1" </dev/null
+}
+
 # ---- Rust ----
 
 # The oldest Rust that the workspace builds with.

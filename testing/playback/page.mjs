@@ -4,6 +4,8 @@
 // what is on the screen can be compared with the time that the browser says it is.
 
 const video = document.getElementById("video");
+// Frames from another origin can be looked at only so.
+video.crossOrigin = "anonymous";
 const canvas = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
 
 let clip;

@@ -14,6 +14,8 @@ import { serve } from "./server.mjs";
 const { values: args } = parseArgs({
   options: {
     out: { type: "string" },
+    // Where a service gives the files out; otherwise they are served from the folder.
+    media: { type: "string" },
     shots: { type: "string" },
     rate: { type: "string" },
     bits: { type: "string" },
@@ -91,6 +93,7 @@ function finish() {
 
 if (!args.browser) finish();
 
+const media = args.media ?? "/media";
 const server = await serve({
   page: here,
   hls: path.join(here, "node_modules/hls.js/dist"),
@@ -110,6 +113,13 @@ const browser = await chromium.launch({
 console.log(`\nChromium ${browser.version()}, hls.js and playwright-core as pinned`);
 const page = await browser.newPage({ viewport: { width: 960, height: 600 } });
 page.on("pageerror", (error) => check("no error in the page", false, error.message));
+if (args.media) {
+  page.on("response", async (response) => {
+    if (!response.url().startsWith(media)) return;
+    const range = await response.request().headerValue("range");
+    server.requests.push({ url: response.url(), range: range ?? undefined, status: response.status() });
+  });
+}
 await page.goto(`${server.url}/page/page.html`);
 await page.waitForFunction("window.ready");
 
@@ -139,7 +149,7 @@ for (const output of files) {
   await group(`${output.path} as a file`, async () => {
     server.requests.length = 0;
     const { video } = output;
-    const opened = await call("openFile", `/media/${output.path}`);
+    const opened = await call("openFile", `${media}/${output.path}`);
     check("width and height", opened.width === video.width && opened.height === video.height, text(opened));
     // The longest track ends it, and that may be a padded audio track.
     check("duration", opened.duration - length > -0.001 && opened.duration - length < 0.05, text({ opened, length }));
@@ -159,7 +169,7 @@ for (const output of files) {
 
 await group("HLS from start to end", async () => {
   server.requests.length = 0;
-  const opened = await call("openHls", "/media/hls/master.m3u8", 0);
+  const opened = await call("openHls", `${media}/hls/master.m3u8`, 0);
   check("a level for each file", opened.levels.length === files.length, text(opened));
   for (const output of files) {
     const { width, height } = output.video;
@@ -188,7 +198,7 @@ await group("HLS from start to end", async () => {
 });
 
 await group("HLS through every level", async () => {
-  const { levels } = await call("openHls", "/media/hls/master.m3u8", 0);
+  const { levels } = await call("openHls", `${media}/hls/master.m3u8`, 0);
   // Up to the best and down to the worst again, each at least for a fragment.
   const order = [...levels.keys()].slice(1).concat([...levels.keys()].reverse().slice(1));
   await call("play", 1);
@@ -209,7 +219,7 @@ await group("HLS through every level", async () => {
 });
 
 await group("HLS with each audio track", async () => {
-  await call("openHls", "/media/hls/master.m3u8", 0);
+  await call("openHls", `${media}/hls/master.m3u8`, 0);
   await call("play", 1);
   for (const track of [0, 1, 0]) {
     await call("setAudioTrack", track);

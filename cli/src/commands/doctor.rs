@@ -5,6 +5,7 @@ use std::path::Path;
 
 use reelmill_common::profile;
 use reelmill_media::codec::{audio_encoder, video_encoder};
+use reelmill_media::process::{Confinement, confinement};
 use reelmill_media::tools::Program;
 use reelmill_media::{MediaError, Tools};
 use serde::Serialize;
@@ -60,6 +61,7 @@ impl Check {
 pub(crate) async fn run(tools: &ToolArgs, args: &DoctorArgs) -> Result<(), Failure> {
     let scratch = std::env::temp_dir();
     let mut checks = media(tools, &scratch).await;
+    checks.push(sandbox());
     checks.push(cores());
     checks.push(memory());
     checks.push(disk(Path::new(".")));
@@ -157,6 +159,24 @@ fn encoders(present: &BTreeSet<String>) -> Check {
         cure,
     )
     .dependency()
+}
+
+/// What the kernel keeps ffmpeg from. Where it cannot, jobs run all the same, so that this is told
+/// and is no failure.
+fn sandbox() -> Check {
+    let found = match confinement() {
+        Confinement {
+            files: true,
+            network: true,
+        } => "ffmpeg reaches its source, its folder and nothing else (Landlock)",
+        Confinement { files: true, .. } => {
+            "ffmpeg reaches no other files; the network only Linux 6.7 or newer keeps it from"
+        }
+        Confinement { .. } => {
+            "ffmpeg is bounded but not confined: this kernel has no Landlock, so run it in a container"
+        }
+    };
+    Check::new("sandbox", true, found, "")
 }
 
 fn cores() -> Check {
