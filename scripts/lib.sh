@@ -25,7 +25,7 @@ as_root() {
 
 missing=()
 # A flag in the environment, so that scripts called by other scripts know of it.
-export REELMILL_APT_UPDATED=${REELMILL_APT_UPDATED:-}
+export SCRIPTS_APT_UPDATED=${SCRIPTS_APT_UPDATED:-}
 
 # want PACKAGE COMMAND...: the Debian package is missing when the command fails.
 want() {
@@ -54,10 +54,10 @@ install_missing() {
 apt_install() {
     local log
     log=$(mktemp)
-    if [ -z "$REELMILL_APT_UPDATED" ]; then
+    if [ -z "$SCRIPTS_APT_UPDATED" ]; then
         # Fails when any one of the owner's sources does, though ours may be there all the same.
         apt_get update >"$log" 2>&1 || say "apt-get update failed: trying with the lists that are there"
-        REELMILL_APT_UPDATED=1
+        SCRIPTS_APT_UPDATED=1
     fi
     if ! apt_get install --yes --no-install-recommends --no-remove "$@" >>"$log" 2>&1; then
         tail -n 20 "$log" >&2
@@ -110,9 +110,9 @@ want_basics() {
 # Whether apt could install a package.
 apt_offers() {
     has apt-get >/dev/null || return 1
-    if [ -z "$(apt-cache madison "$1" 2>/dev/null)" ] && [ -z "$REELMILL_APT_UPDATED" ]; then
+    if [ -z "$(apt-cache madison "$1" 2>/dev/null)" ] && [ -z "$SCRIPTS_APT_UPDATED" ]; then
         apt_get update >/dev/null 2>&1 || true
-        REELMILL_APT_UPDATED=1
+        SCRIPTS_APT_UPDATED=1
     fi
     [ -n "$(apt-cache madison "$1" 2>/dev/null)" ]
 }

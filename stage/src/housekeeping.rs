@@ -59,10 +59,12 @@ pub struct HousekeepingSettings {
 pub async fn housekeep(ports: Ports, settings: HousekeepingSettings, mut shutdown: Shutdown) {
     let (every, worker) = (settings.every, settings.worker.clone());
     let mut keeper = Housekeeper::new(ports, settings);
-    loop {
+    while !shutdown.is_set() {
         tokio::select! {
-            () = keeper.tick(now()) => {}
+            // First: a lease that is asked for must not outlive the one that is given back below.
+            biased;
             () = shutdown.wait() => break,
+            () = keeper.tick(now()) => {}
         }
         tokio::select! {
             () = tokio::time::sleep(every) => {}
