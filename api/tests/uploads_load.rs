@@ -1,5 +1,4 @@
-//! Many uploads at once, and one as fast as it goes. Alone in its binary, since it measures the
-//! process.
+//! Many uploads at once. Alone in its binary, since it measures the process.
 #![cfg(test)]
 
 #[path = "uploads/harness.rs"]
@@ -8,7 +7,7 @@ mod harness;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::Service;
 
@@ -68,42 +67,4 @@ fn ten_uploads_at_once_stay_small() {
     });
     println!("at most {} MiB", peak >> 20);
     assert!(peak < 128 << 20, "{} MiB", peak >> 20);
-}
-
-#[test]
-#[ignore = "a measurement of some gigabytes, for people to read"]
-fn throughput() {
-    let len: u64 = 1 << 30;
-    for _ in 0..3 {
-        let service = Service::start();
-        let begun = Instant::now();
-        assert_eq!(put(service.addr, len), "HTTP/1.1 202 Accepted");
-        report("upload", len, begun.elapsed());
-        drop(service);
-
-        let folder = tempfile::tempdir().unwrap();
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let addr = listener.local_addr().unwrap();
-        let begun = Instant::now();
-        let plain = std::thread::scope(|scope| {
-            scope.spawn(|| put(addr, len));
-            let (mut stream, _) = listener.accept().unwrap();
-            let mut file = std::fs::File::create(folder.path().join("plain")).unwrap();
-            let mut block = vec![0; 256 * 1024];
-            let mut got = 0;
-            while got < len {
-                let now = stream.read(&mut block).unwrap();
-                file.write_all(&block[..now]).unwrap();
-                got += now as u64;
-            }
-            file
-        });
-        report("plain", len, begun.elapsed());
-        plain.sync_all().unwrap();
-        report("plain, synced", len, begun.elapsed());
-    }
-}
-
-fn report(what: &str, len: u64, took: Duration) {
-    println!("{what}: {:.0} MB/s", len as f64 / 1e6 / took.as_secs_f64());
 }

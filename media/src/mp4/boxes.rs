@@ -78,7 +78,19 @@ fn read_words(mut file: &File) -> Result<[Kind; 2], Fault> {
 }
 
 /// The bytes of a box from `from` to its end.
-pub(super) fn load(mut file: &File, span: Span, from: u64) -> Result<Vec<u8>, Fault> {
+pub(super) fn load(file: &File, span: Span, from: u64) -> Result<Vec<u8>, Fault> {
+    let mut bytes = Vec::new();
+    append(&mut bytes, file, span, from)?;
+    Ok(bytes)
+}
+
+/// Appends the bytes of a box from `from` to its end.
+pub(super) fn append(
+    bytes: &mut Vec<u8>,
+    mut file: &File,
+    span: Span,
+    from: u64,
+) -> Result<(), Fault> {
     let len = span.end.saturating_sub(from);
     let too_large = || {
         Fault::unsupported(format!(
@@ -89,10 +101,13 @@ pub(super) fn load(mut file: &File, span: Span, from: u64) -> Result<Vec<u8>, Fa
     if len > LARGEST_TABLE {
         return Err(too_large());
     }
-    let mut bytes = vec![0; usize::try_from(len).map_err(|_overflow| too_large())?];
+    let begin = bytes.len();
+    let more = usize::try_from(len).map_err(|_overflow| too_large())?;
+    bytes.reserve_exact(more);
+    bytes.resize(begin + more, 0);
     file.seek(SeekFrom::Start(from))?;
-    file.read_exact(&mut bytes)?;
-    Ok(bytes)
+    file.read_exact(bytes.get_mut(begin..).unwrap_or_default())?;
+    Ok(())
 }
 
 /// The boxes in a container's body, each as its kind and body.

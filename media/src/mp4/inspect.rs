@@ -34,8 +34,9 @@ pub struct Track {
     pub last_pts: Option<i64>,
     /// Ticks from the first presentation time to the end of the last sample; 0 without samples.
     pub duration: i64,
-    /// Every presentation time in ticks, sorted, after the edit list. What an edit list hides at
-    /// the start, such as an audio encoder's delay, has negative times.
+    /// Every presentation time in ticks, sorted, after the edit list; empty unless video, whose times
+    /// are the only ones held against anything. What an edit list hides at the start, such as an
+    /// audio encoder's delay, has negative times.
     pub pts: Vec<i64>,
     /// ISO 639-2 language, where one other than `und` is stated.
     pub language: Option<String>,
@@ -68,9 +69,53 @@ pub fn inspect(path: &Path) -> Result<Vec<Track>, Mp4Error> {
     parse().map_err(|fault| fault.at(path))
 }
 
-/// Presentation times before the edit list, in decode order, and how long the last sample lasts. A
-/// track of ten hours has a million: they are kept once, and nothing else of each.
-type Timings = (Vec<i64>, u32);
+/// Presentation times of a track before the edit list. Ten hours have a million: nothing else is kept
+/// of each sample, and of all but pictures only how many, the first and the last.
+#[derive(Debug, Default)]
+struct Times {
+    each: Option<Vec<i64>>,
+    count: u64,
+    first: Option<i64>,
+    last: Option<i64>,
+    /// Ticks that the last sample in decode order lasts.
+    last_duration: u32,
+}
+
+impl Times {
+    fn new(kind: TrackKind) -> Self {
+        Self {
+            each: (kind == TrackKind::Video).then(Vec::new),
+            ..Self::default()
+        }
+    }
+
+    fn push(&mut self, pts: i64) {
+        self.count += 1;
+        self.first = Some(self.first.map_or(pts, |first| first.min(pts)));
+        self.last = Some(self.last.map_or(pts, |last| last.max(pts)));
+        if let Some(each) = &mut self.each {
+            each.push(pts);
+        }
+    }
+
+    /// Room for so many more.
+    fn reserve(&mut self, count: usize) {
+        if let Some(each) = &mut self.each {
+            each.reserve_exact(count);
+        }
+    }
+
+    /// Moves every time by what an edit list adds.
+    fn shift(&mut self, ticks: i64) -> Result<(), Fault> {
+        let each = self.each.iter_mut().flatten();
+        for pts in each.chain(&mut self.first).chain(&mut self.last) {
+            *pts = pts
+                .checked_add(ticks)
+                .ok_or_else(|| Fault::malformed("an edit list is out of range"))?;
+        }
+        Ok(())
+    }
+}
 
 /// When a fragment's sample is presented.
 #[derive(Debug)]
@@ -87,21 +132,21 @@ fn finish(
     fragments: FragmentTrack<Shown>,
     len: u64,
 ) -> Result<Track, Fault> {
-    let (mut pts, mut last_duration) = progressive(track.tables, len)?;
+    let mut times = Times::new(track.kind);
+    progressive(track.tables, len, &mut times)?;
     if !fragments.samples.is_empty() {
-        last_duration = fragments.last_duration;
-        pts.extend(fragments.samples.into_iter().map(|shown| shown.0));
+        times.last_duration = fragments.last_duration;
+        times.reserve(fragments.samples.len());
+        for shown in fragments.samples {
+            times.push(shown.0);
+        }
     }
-    for pts in &mut pts {
-        *pts = pts
-            .checked_add(track.edit_shift)
-            .ok_or_else(|| Fault::malformed("an edit list is out of range"))?;
-    }
+    times.shift(track.edit_shift)?;
+    let mut pts = times.each.unwrap_or_default();
     pts.sort_unstable();
-    let (first_pts, last_pts) = (pts.first().copied(), pts.last().copied());
-    let duration = match first_pts.zip(last_pts) {
+    let duration = match times.first.zip(times.last) {
         Some((first, last)) => {
-            let end = last.checked_add(last_duration.into());
+            let end = last.checked_add(times.last_duration.into());
             end.and_then(|end| end.checked_sub(first))
                 .ok_or_else(|| Fault::malformed("presentation times are absurd"))?
         }
@@ -115,9 +160,9 @@ fn finish(
         width: entry.width,
         height: entry.height,
         timescale: track.timescale,
-        samples: pts.len() as u64,
-        first_pts,
-        last_pts,
+        samples: times.count,
+        first_pts: times.first,
+        last_pts: times.last,
         duration,
         pts,
         language: track.language.clone(),
@@ -126,8 +171,8 @@ fn finish(
     })
 }
 
-/// The samples that the tables in `stbl` describe, in decode order.
-fn progressive(tables: &[u8], len: u64) -> Result<Timings, Fault> {
+/// How many samples the tables in `stbl` describe.
+fn counted(tables: &[u8], len: u64) -> Result<u64, Fault> {
     let sizes: Stsz = atom(required(tables, b"stsz")?)?;
     let count = sample_count(&sizes);
     if matches!(sizes.samples, StszSamples::Identical { .. }) && count > len {
@@ -136,6 +181,12 @@ fn progressive(tables: &[u8], len: u64) -> Result<Timings, Fault> {
             "a track has more samples than the file has bytes",
         ));
     }
+    Ok(count)
+}
+
+/// Adds the samples that the tables in `stbl` describe, in decode order.
+fn progressive(tables: &[u8], len: u64, times: &mut Times) -> Result<(), Fault> {
+    let count = counted(tables, len)?;
     let durations: Stts = atom(required(tables, b"stts")?)?;
     let durations = durations.entries.iter();
     let durations = durations.map(|entry| (entry.sample_count, entry.sample_delta));
@@ -153,8 +204,12 @@ fn progressive(tables: &[u8], len: u64) -> Result<Timings, Fault> {
     let absurd = || Fault::malformed("a track's times are absurd");
 
     let mut dts: i64 = 0;
-    let mut pts = Vec::new();
-    let mut last_duration = 0;
+    // A count that no table bears out reserves no more than the tables could fill.
+    times.reserve(
+        usize::try_from(count)
+            .unwrap_or(usize::MAX)
+            .min(tables.len()),
+    );
     for _ in 0..count {
         let duration = durations.next().ok_or_else(disagree)?;
         let offset = if explicit {
@@ -162,14 +217,14 @@ fn progressive(tables: &[u8], len: u64) -> Result<Timings, Fault> {
         } else {
             0
         };
-        pts.push(dts.checked_add(offset).ok_or_else(absurd)?);
-        last_duration = duration;
+        times.push(dts.checked_add(offset).ok_or_else(absurd)?);
+        times.last_duration = duration;
         dts = dts.checked_add(duration.into()).ok_or_else(absurd)?;
     }
     if durations.next().is_some() || offsets.next().is_some() {
         return Err(disagree());
     }
-    Ok((pts, last_duration))
+    Ok(())
 }
 
 /// Expands a run-length table entry by entry, never all at once: its counts are not to be trusted.

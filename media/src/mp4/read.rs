@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use mp4_atom::{Mfhd, Stsz, StszSamples, Tfdt, Tfhd, Trex, Trun, TrunEntry, TrunSamples};
 
-use super::boxes::{atom, child, children, load, required, span};
+use super::boxes::{append, atom, child, children, load, required, span};
 use super::error::{Fault, Mp4Error};
 use super::movie;
 use super::retime::{check_edits, retime};
@@ -245,7 +245,7 @@ impl<S: From<Sample>> Scan<S> {
                 b"moov" if self.moov.is_empty() => {
                     let header = usize::try_from(found.body - found.start).unwrap_or_default();
                     let begin = self.init.len() + header;
-                    self.init.extend(load(file, found, found.start)?);
+                    append(&mut self.init, file, found, found.start)?;
                     self.moov = begin..self.init.len();
                     let described = movie::tracks(self.moov())?.into_iter().map(|track| {
                         let defaults = track.defaults;
