@@ -24,6 +24,10 @@ pub enum Scope {
     Admin,
 }
 
+/// Whose key a request was let in by: its name. Only where keys are wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller(pub(crate) String);
+
 impl Scope {
     /// Every scope.
     pub const ALL: [Self; 3] = [Self::Submit, Self::Read, Self::Admin];

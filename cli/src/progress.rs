@@ -35,8 +35,8 @@ pub(crate) struct Progress {
 struct Plan {
     /// Seconds of video in all frames.
     seconds: f64,
-    /// Audio tracks, which are tasks as chunks are.
-    tracks: usize,
+    /// Audio tracks, which are tasks as chunks are; `None` where it is not known which tasks are.
+    tracks: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -68,8 +68,9 @@ impl Progress {
         }
     }
 
-    /// Tells how long the video is, and how many of the tasks are audio tracks.
-    pub(crate) fn set_plan(&mut self, seconds: f64, tracks: usize) {
+    /// Tells how long the video is, and how many of the tasks are audio tracks; without that the bar
+    /// counts tasks instead of chunks.
+    pub(crate) fn set_plan(&mut self, seconds: f64, tracks: Option<usize>) {
         self.plan = Some(Plan { seconds, tracks });
     }
 
@@ -144,11 +145,12 @@ impl Progress {
         let Some(plan) = self.plan else {
             return String::new();
         };
-        let total = (job.total_chunks as usize).saturating_sub(plan.tracks);
-        if total == 0 {
-            return format!("{tracks}/{} audio tracks", plan.tracks);
-        }
-        let chunks = format!("{}/{total} chunks", self.chunks);
+        let total = (job.total_chunks as usize).saturating_sub(plan.tracks.unwrap_or(0));
+        let chunks = match plan.tracks {
+            Some(all) if total == 0 => return format!("{tracks}/{all} audio tracks"),
+            Some(_) => format!("{}/{total} chunks", self.chunks),
+            None => format!("{}/{total} tasks", self.chunks),
+        };
         if job.phase != Some(Phase::Transcoding) || job.total_frames == 0 {
             return chunks;
         }

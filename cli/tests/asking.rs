@@ -287,3 +287,30 @@ fn metrics_are_those_of_the_list() {
         });
     }
 }
+
+#[test]
+fn a_certificate_of_ones_own_is_trusted_where_it_is_named() {
+    let dir = folder();
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let file = |name: &str| dir.path().join(name);
+    std::fs::write(file("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(file("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let mut command = serve(&file("data"));
+    command.arg("--tls-cert").arg(file("cert.pem"));
+    command.arg("--tls-key").arg(file("key.pem"));
+    let (_service, url) = started(&mut command);
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+
+    let ask = |cacert: Option<&str>| {
+        let mut command = reelmill();
+        command.args(["jobs", "list", "--server", &url, "--json"]);
+        if let Some(name) = cacert {
+            command.arg("--cacert").arg(file(name));
+        }
+        run(&mut command)
+    };
+    assert_eq!(ask(Some("cert.pem")).ended(0).json()["jobs"], json!([]));
+    ask(None).refused(3, &["certificate", &url]);
+    ask(Some("key.pem")).refused(2, &["key.pem", "--cacert"]);
+    ask(Some("none.pem")).refused(2, &["none.pem", "--cacert"]);
+}

@@ -10,9 +10,10 @@ use serde::Deserialize;
 /// Each crate and the crates of this workspace that it may import.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("common", &[]),
-    ("queue", &["common"]),
+    ("sqlite", &[]),
+    ("queue", &["common", "sqlite"]),
     ("store", &["common"]),
-    ("ledger", &["common"]),
+    ("ledger", &["common", "sqlite"]),
     ("source", &["common", "store"]),
     ("media", &["common"]),
     ("stage", &["common", "ledger", "queue", "store"]),

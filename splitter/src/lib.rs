@@ -2,6 +2,7 @@
 //! tasks, writes the manifest and publishes a message for each task.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,10 +20,12 @@ use reelmill_stage::{
 
 mod admit;
 mod cost;
+mod early;
 mod plan;
 mod summary;
 mod windows;
 
+use early::Packets;
 use plan::{Facts, plan};
 use summary::Scanner;
 
@@ -87,10 +90,25 @@ impl Splitter {
         let opened = self.sources.open_undescribed(&request.location).await?;
         let dir = scratch_folder(&self.scratch, "scan")?;
         let input = Input::at(opened.place());
-        let probing = probe::probe(&self.tools, &input, dir.path());
+        let (tools, dir) = (self.tools.as_ref(), dir.path());
+        let packets = Packets::new(early::MOST);
+        let scan = || async {
+            let mut add = |packet| packets.add(packet);
+            scan::scan(tools, &input, dir, &mut add).await
+        };
+        let mut scanning = Box::pin(scan());
+        let mut scanned = None;
         // By the name that was asked for, whatever a link leads to.
         let describing = self.sources.describe(&request.name, &request.location);
-        let (source, probed, encoders) = tokio::join!(describing, probing, self.tools.encoders());
+        let probing = probe::probe(tools, &input, dir);
+        let mut looking = pin!(async { tokio::join!(describing, probing, tools.encoders()) });
+        let wants_picture = !request.profile.video.is_empty();
+        let (source, probed, encoders) = loop {
+            tokio::select! {
+                looked = &mut looking => break looked,
+                ended = &mut scanning, if wants_picture && scanned.is_none() => scanned = Some(ended),
+            }
+        };
         let source = source?;
         opened.check()?;
         let probed = probed.map_err(|error| not_media(&source, &error))?;
@@ -98,20 +116,22 @@ impl Splitter {
         admit::streams(&source, &probed)?;
 
         let mut info = probed.info;
-        if request.profile.video.is_empty() {
+        if !wants_picture {
             info.video = None;
         }
         let mut summary = None;
         if let Some(stream) = &info.video {
-            let mut scanner =
-                Scanner::new(stream.timebase, request.profile.fragment_ms, &info.format);
-            let scanned = scan::scan(&self.tools, &input, dir.path(), &mut |packet| {
-                scanner.add(packet);
-            })
-            .await;
+            let scanner = Scanner::new(stream.timebase, request.profile.fragment_ms, &info.format);
+            if !packets.count_with(scanner) {
+                (scanning, scanned) = (Box::pin(scan()), None);
+            }
+            let scanned = match scanned {
+                Some(scanned) => scanned,
+                None => scanning.await,
+            };
             opened.check()?;
             scanned.map_err(|error| not_media(&source, &error))?;
-            summary = scanner.finish();
+            summary = packets.finish();
             admit::picture(&source, stream, summary.as_ref(), request.trusted)?;
         }
         let mut left_out = probed.left_out;

@@ -12,7 +12,7 @@ import { chromium } from "playwright-core";
 import * as tus from "tus-js-client";
 
 import { serve } from "../playback/server.mjs";
-import { check, finish, group } from "./checks.mjs";
+import { check, finish, group } from "../checks.mjs";
 import { Service, freePort } from "./service.mjs";
 
 const { values: args } = parseArgs({

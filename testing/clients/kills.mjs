@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 
 import * as tus from "tus-js-client";
 
-import { check, finish, group } from "./checks.mjs";
+import { check, finish, group } from "../checks.mjs";
 import { Service, freePort } from "./service.mjs";
 
 const { values: args } = parseArgs({

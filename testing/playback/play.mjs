@@ -8,6 +8,7 @@ import { parseArgs } from "node:util";
 
 import { chromium } from "playwright-core";
 
+import { check, finish, group } from "../checks.mjs";
 import { SHORT_LANGUAGE, agrees, facts } from "./facts.mjs";
 import { serve } from "./server.mjs";
 
@@ -36,26 +37,6 @@ const files = certificate.outputs.filter((output) => /^output_.*\.mp4$/.test(out
 const [unit, per] = certificate.source.video.timebase;
 const seams = certificate.chunks.slice(1).map((chunk) => (chunk.first_pts * unit) / per);
 const length = (files[0].video.duration * files[0].video.timebase[0]) / files[0].video.timebase[1];
-
-let passed = 0;
-let failed = 0;
-
-/** One thing checked; `detail` is printed where it does not hold. */
-function check(what, holds, detail = "") {
-  if (holds) passed++;
-  else failed++;
-  console.log(`${holds ? "ok    " : "FAILED"} ${what}${holds ? "" : `: ${detail}`}`);
-}
-
-/** Checks in a group; an error is a failure of the group, and the next one goes on. */
-async function group(name, run) {
-  console.log(`\n# ${name}`);
-  try {
-    await run();
-  } catch (error) {
-    check(name, false, error.message);
-  }
-}
 
 const text = (value) => JSON.stringify(value);
 
@@ -86,11 +67,6 @@ await group("ffprobe and mediainfo agree with the certificate", () => {
     check(`${output.path}: ${good.length} fields`, good.length > 0);
   }
 });
-
-function finish() {
-  console.log(`\n${passed} passed, ${failed} failed`);
-  process.exit(failed === 0 ? 0 : 1);
-}
 
 if (!args.browser) finish();
 

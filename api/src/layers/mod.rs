@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 pub(crate) use cors::cors;
 pub(crate) use outermost::outermost;
 
+use crate::auth::Caller;
 use crate::openapi::{Need, Needs};
 use crate::{Api, Problem};
 
@@ -95,7 +96,7 @@ pub(crate) async fn bound(
 /// use its visitor's place in the network.
 pub(crate) async fn guard(
     State(layers): State<Arc<Layers>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     if let Some(problem) = cors::foreign(&layers.api.settings.cors_origins, &request) {
@@ -112,6 +113,8 @@ pub(crate) async fn guard(
     match keys.admit(request.headers(), scope) {
         Ok(name) => {
             tracing::Span::current().record("key", name);
+            let caller = Caller(name.to_owned());
+            request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(problem) => {

@@ -1,13 +1,14 @@
 //! `Idempotency-Key`: the same request gives the same job, however often it is sent.
 //!
 //! Which job a key stands for is written before the first byte of its upload is kept, under
-//! `idempotency/{sha256 of the key}.json`, and so outlives the process. A job that never
+//! `idempotency/{sha256 of the caller's name and the key}.json`, and so outlives the process. A job that never
 //! came to be, because its upload broke off or the process died, does not hold its key.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use reelmill_common::digest::{Hasher, Sha256};
 use reelmill_common::{JobId, ObjectKey, key, upload};
 use reelmill_stage::{StageError, exists, load_json};
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::desk::Desk;
 use super::stored::{Record, clear, millis, now, sealed};
 use super::submit_upload;
+use crate::auth::Caller;
 use crate::{Api, Problem};
 
 /// The version that this build writes.
@@ -95,11 +97,11 @@ pub(super) fn request_digest(parts: &[&str]) -> Sha256 {
 pub(super) async fn begin(
     api: &Arc<Api>,
     desk: &Arc<Desk>,
-    headers: &HeaderMap,
+    parts: &Parts,
     request: Sha256,
     job: &JobId,
 ) -> Result<Turn, Problem> {
-    let Some(ticket) = ticket(desk, headers, request)? else {
+    let Some(ticket) = ticket(desk, parts, request)? else {
         return Ok(Turn::First(None));
     };
     let store = api.ports.store.as_ref();
@@ -142,10 +144,10 @@ async fn is_job(api: &Api, job: &JobId) -> Result<bool, Problem> {
 
 fn ticket(
     desk: &Arc<Desk>,
-    headers: &HeaderMap,
+    parts: &Parts,
     request: Sha256,
 ) -> Result<Option<Ticket>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else {
+    let Some(value) = parts.headers.get("idempotency-key") else {
         return Ok(None);
     };
     let text = value.as_bytes();
@@ -155,7 +157,12 @@ fn ticket(
         let code = "idempotency-key-malformed";
         return Err(Problem::new(StatusCode::BAD_REQUEST, code, detail));
     }
-    let digest = Sha256::of(text);
+    // Two callers who choose the same words do not mean the same request.
+    let caller = parts.extensions.get::<Caller>();
+    let digest = match caller {
+        Some(Caller(name)) => Sha256::of(&[name.as_bytes(), b"\n", text].concat()),
+        None => Sha256::of(text),
+    };
     let object = key::idempotency(&digest);
     let mut keys = desk.keys.lock().unwrap_or_else(PoisonError::into_inner);
     match keys.get(&digest) {

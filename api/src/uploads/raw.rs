@@ -223,7 +223,7 @@ async fn admit(
     ]);
     desk.prepare(&api.settings.scratch).await?;
     let job = new_job()?;
-    let turn = idempotency::begin(api, desk, &parts.headers, request, &job).await?;
+    let turn = idempotency::begin(api, desk, &parts, request, &job).await?;
     let intake = Intake {
         api: Arc::clone(api),
         kind,

@@ -3,7 +3,7 @@ use reelmill_common::Sha256;
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::fixture::{Options, Service, problem};
+use crate::fixture::{Options, Service, client, problem};
 
 /// One key for each scope, named like it and with a secret made of its name.
 fn keys() -> Keys {
@@ -176,4 +176,21 @@ async fn one_key_may_do_everything() {
     assert_eq!(answer.status(), 200);
     let described: Value = service.json("/openapi.json").await;
     assert!(described["paths"]["/v1/jobs"]["get"]["security"].is_array());
+}
+
+/// Two callers who choose the same idempotency key do not mean the same request.
+#[tokio::test]
+async fn idempotency_keys_are_the_callers_own() {
+    let service = guarded().await;
+    let put = async |scope: Scope| {
+        let request = client().put(service.url("/v1/jobs?profile=h264-1080p"));
+        let request = request.bearer_auth(secret(scope)).body("no media");
+        let answer = request.header("idempotency-key", "1").send().await.unwrap();
+        assert_eq!(answer.status(), 202);
+        let job: Value = answer.json().await.unwrap();
+        job["id"].as_str().unwrap().to_owned()
+    };
+    let first = put(Scope::Submit).await;
+    assert_ne!(put(Scope::Admin).await, first);
+    assert_eq!(put(Scope::Submit).await, first);
 }

@@ -26,6 +26,10 @@ pub(crate) struct ServerArgs {
         value_name = "KEY"
     )]
     pub(crate) api_key: Option<String>,
+    /// PEM certificates to trust instead of the system's, for a service whose certificate nobody
+    /// else vouches for
+    #[arg(long, global = true, env = "REELMILL_CACERT", value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
 }
 
 /// Without the key.
@@ -33,6 +37,7 @@ impl std::fmt::Debug for ServerArgs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ServerArgs")
             .field("server", &self.server)
+            .field("cacert", &self.cacert)
             .finish_non_exhaustive()
     }
 }

@@ -3,10 +3,11 @@
 mod events;
 mod view;
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -64,6 +65,8 @@ impl Client {
         if base.scheme() == "http" {
             // A machine without any certificates can still ask by plain HTTP.
             builder = builder.tls_certs_only([]);
+        } else if let Some(file) = &args.cacert {
+            builder = builder.tls_certs_only(certificates(file)?);
         }
         if is_this_machine(&base) {
             // A proxy would look for the service on its own machine.
@@ -160,6 +163,23 @@ fn is_this_machine(url: &Url) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     let is_loopback = |address: std::net::IpAddr| address.is_loopback();
     host == "localhost" || address.parse().is_ok_and(is_loopback)
+}
+
+/// The certificates in a PEM file.
+fn certificates(file: &Path) -> Result<Vec<Certificate>, Failure> {
+    let refuse = |why: String| {
+        let file = file.display();
+        Failure::usage(format!(
+            "cannot take certificates from `{file}`: {why}: name a PEM file with --cacert"
+        ))
+    };
+    let pem = std::fs::read(file).map_err(|error| refuse(error.to_string()))?;
+    let certificates = Certificate::from_pem_bundle(&pem);
+    let certificates = certificates.map_err(|error| refuse(cause(&error)))?;
+    match certificates.is_empty() {
+        true => Err(refuse("there are none".to_owned())),
+        false => Ok(certificates),
+    }
 }
 
 /// The innermost reason, without the URL, which may be long.

@@ -206,7 +206,7 @@ impl Run<'_> {
             if !plan_known && record.total_chunks > 0 {
                 plan_known = true;
                 if let Some(manifest) = manifest(machine.ports.store.as_ref(), job).await? {
-                    progress.set_plan(seconds(&manifest, 0), manifest.audio.len());
+                    progress.set_plan(seconds(&manifest, 0), Some(manifest.audio.len()));
                 }
             }
             if record.status.is_terminal() {

@@ -207,6 +207,7 @@ pub(crate) const KEYS: &[Key] = &[
 pub(crate) const OTHER_VARIABLES: &[&str] = &[
     "REELMILL_CONFIG",
     "REELMILL_SERVER",
+    "REELMILL_CACERT",
     "REELMILL_FFPROBE",
     "REELMILL_BLESS",
     "REELMILL_TEST_SEED",

@@ -108,7 +108,7 @@ pub(super) fn describe(job: &JobView) -> Vec<String> {
     add("done", format!("{:.1}%", job.percent));
     if job.chunks.total > 0 {
         add(
-            "chunks",
+            "tasks",
             format!("{}/{}", job.chunks.done, job.chunks.total),
         );
     }

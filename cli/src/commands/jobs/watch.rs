@@ -45,7 +45,7 @@ async fn follow(
         }
         if let Some(seconds) = job.seconds().filter(|_| !length_known) {
             length_known = true;
-            progress.set_plan(seconds, 0);
+            progress.set_plan(seconds, None);
         }
         if let Some(record) = job.record() {
             progress.update(&record, 0);

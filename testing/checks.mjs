@@ -20,8 +20,8 @@ export async function group(name, run) {
   }
 }
 
-/** Ends with the counts that scripts add up. */
+/** Ends the program with the counts that scripts add up. */
 export function finish() {
   console.log(`\n${passed} passed, ${failed} failed`);
-  process.exitCode = failed === 0 ? 0 : 1;
+  process.exit(failed === 0 ? 0 : 1);
 }
