@@ -28,14 +28,20 @@ impl Sha256 {
     /// The reader's own error.
     pub fn of_reader(reader: &mut impl Read) -> std::io::Result<(Self, u64)> {
         let mut hasher = Hasher::default();
-        let mut buffer = vec![0; 256 * 1024];
-        loop {
-            match reader.read(&mut buffer) {
-                Ok(0) => return Ok(hasher.finish()),
-                Ok(n) => hasher.update(buffer.get(..n).unwrap_or_default()),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+        read_all(reader, |bytes| hasher.update(bytes))?;
+        Ok(hasher.finish())
+    }
+}
+
+/// Gives all that a reader still has, piece by piece.
+pub(crate) fn read_all(reader: &mut impl Read, mut each: impl FnMut(&[u8])) -> std::io::Result<()> {
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        match reader.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(n) => each(buffer.get(..n).unwrap_or_default()),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }

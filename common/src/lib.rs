@@ -5,6 +5,7 @@
 //! and this one on none of them.
 
 pub mod certificate;
+pub mod checksum;
 pub mod digest;
 #[cfg(feature = "faults")]
 pub mod faults;
@@ -23,6 +24,7 @@ pub mod task;
 pub mod time;
 pub mod upload;
 
+pub use checksum::Checksum;
 pub use digest::Sha256;
 pub use id::{JobId, WorkerId};
 pub use key::ObjectKey;

@@ -8,14 +8,19 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::checksum::Checksum;
 use crate::digest::Sha256;
 use crate::id::JobId;
 use crate::manifest::Proof;
 use crate::profile::Profile;
 use crate::request::JobOptions;
 
-/// The version that this build writes, of both kinds of object here.
+/// The version of an [`Upload`] that this build writes.
 pub const VERSION: u32 = 1;
+
+/// The version of a [`StoredSource`] that this build writes, and the only one that it reads: before it
+/// segments had SHA-256 digests.
+pub const SOURCE_VERSION: u32 = 2;
 
 /// Bytes of every segment but the last.
 pub const SEGMENT_BYTES: u64 = 16 * 1024 * 1024;
@@ -26,7 +31,7 @@ pub const IDEMPOTENCY_SECONDS: u64 = 24 * 3600;
 /// A whole source in the store: `raw/{job}/source.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredSource {
-    /// [`VERSION`] of the writer.
+    /// [`SOURCE_VERSION`] of the writer.
     pub version: u32,
     /// The name that the client gave, for people and for what its ending tells a demuxer.
     pub name: String,
@@ -36,8 +41,8 @@ pub struct StoredSource {
     pub sha256: Sha256,
     /// Bytes of every segment but the last: [`SEGMENT_BYTES`] when this build wrote it.
     pub segment_bytes: u64,
-    /// The digest of each segment, in order.
-    pub segments: Vec<Sha256>,
+    /// The checksum of each segment, in order.
+    pub segments: Vec<Checksum>,
 }
 
 impl StoredSource {
@@ -100,12 +105,12 @@ mod tests {
     #[test]
     fn every_byte_has_its_segment() {
         let source = StoredSource {
-            version: VERSION,
+            version: SOURCE_VERSION,
             name: "a.mp4".to_owned(),
             size: 25,
             sha256: Sha256::of(b""),
             segment_bytes: 10,
-            segments: vec![Sha256::of(b""); 3],
+            segments: vec![Checksum::of(b""); 3],
         };
         assert_eq!(source.locate(0), (0, 0));
         assert_eq!(source.locate(9), (0, 9));

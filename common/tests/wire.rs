@@ -24,7 +24,8 @@ use reelmill_common::message::{self, Message, MessageError};
 use reelmill_common::profile::{self, ladder};
 use reelmill_common::request::{self, JobOptions, JobRequest};
 use reelmill_common::time::Grid;
-use reelmill_common::{JobId, ObjectKey, Sha256, TaskId, TaskKey, Timebase, Window};
+use reelmill_common::upload::{self, Order, StoredSource, Upload};
+use reelmill_common::{Checksum, JobId, ObjectKey, Sha256, TaskId, TaskKey, Timebase, Window};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -353,4 +354,33 @@ fn messages_are_small_and_a_newer_one_is_refused() {
     assert!(matches!(refused, Err(MessageError::Version(2))));
     assert_eq!(message::VERSION, 1);
     assert!(Message::decode(b"\xff\x00").is_err());
+}
+
+#[test]
+fn uploads_on_their_way_and_whole_ones() {
+    let upload = Upload {
+        version: upload::VERSION,
+        job: job(),
+        size: Some(33_554_433),
+        created_at: 1_790_000_000_000,
+        expires_at: 1_790_086_400_000,
+        said: [("filename".to_owned(), "movie.mp4".to_owned())].into(),
+        order: Order {
+            name: "movie.mp4".to_owned(),
+            profile: profile(),
+            proof: Proof::Seams,
+            options: JobOptions::default(),
+        },
+    };
+    assert_golden("upload_v1.json", &upload);
+
+    let source = StoredSource {
+        version: upload::SOURCE_VERSION,
+        name: "movie.mp4".to_owned(),
+        size: 33_554_433,
+        sha256: Sha256::of(b"all"),
+        segment_bytes: upload::SEGMENT_BYTES,
+        segments: [b"a", b"b", b"c"].map(|part| Checksum::of(part)).to_vec(),
+    };
+    assert_golden("source_v2.json", &source);
 }

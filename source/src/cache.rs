@@ -1,7 +1,7 @@
 //! Segments of stored sources on this machine's disk, shared by all that read here.
 //!
-//! A segment is fetched whole, once for all who ask at the same time, and compared with its digest
-//! before anyone reads it. When the cache is full the segment goes that was not read for longest;
+//! A segment is fetched whole, once for all who ask at the same time, and compared with its
+//! checksum before anyone reads it. When the cache is full the segment goes that was not read for longest;
 //! one that is being read stays, so that only what is read at once can exceed the bound.
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
-use reelmill_common::{JobId, ObjectKey, Retryable as _, Sha256, key};
+use reelmill_common::{Checksum, JobId, ObjectKey, Retryable as _, key};
 use reelmill_store::Store;
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -271,7 +271,7 @@ impl Cache {
             source,
         };
         let len = source.list.segment_len(index);
-        let Some(&sha256) = source.list.segments.get(index as usize) else {
+        let Some(&checksum) = source.list.segments.get(index as usize) else {
             return Err(SourceError::NotStored(key.clone()));
         };
         tokio::fs::create_dir_all(&folder).await.map_err(in_cache)?;
@@ -279,7 +279,7 @@ impl Cache {
         let mut pause = PAUSE;
         for attempt in 1.. {
             match self.store.get_file(key, &path).await {
-                Ok(()) if is_right(&path, len, sha256).await.map_err(in_cache)? => {
+                Ok(()) if is_right(&path, len, checksum).await.map_err(in_cache)? => {
                     return Ok(Arc::new(Segment { path, len }));
                 }
                 // What came over a network may have suffered there: once more, and no more.
@@ -303,16 +303,16 @@ impl Cache {
     }
 }
 
-/// Whether a file has this length and digest.
-async fn is_right(path: &Path, len: u64, sha256: Sha256) -> std::io::Result<bool> {
+/// Whether a file has this length and checksum.
+async fn is_right(path: &Path, len: u64, checksum: Checksum) -> std::io::Result<bool> {
     let path = path.to_path_buf();
-    let digest = tokio::task::spawn_blocking(move || {
+    let read = tokio::task::spawn_blocking(move || {
         let mut file = File::open(path)?;
         if file.metadata()?.len() != len {
             return Ok(None);
         }
-        Sha256::of_reader(&mut file).map(Some)
+        Checksum::of_reader(&mut file).map(Some)
     });
-    let digest = digest.await.map_err(std::io::Error::other)??;
-    Ok(digest == Some((sha256, len)))
+    let read = read.await.map_err(std::io::Error::other)??;
+    Ok(read == Some((checksum, len)))
 }

@@ -3,9 +3,10 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
+use reelmill_common::checksum::Summer;
 use reelmill_common::digest::Hasher;
-use reelmill_common::upload::{SEGMENT_BYTES, StoredSource, VERSION};
-use reelmill_common::{JobId, ObjectKey, Sha256, key};
+use reelmill_common::upload::{SEGMENT_BYTES, SOURCE_VERSION, StoredSource};
+use reelmill_common::{Checksum, JobId, ObjectKey, Sha256, key};
 use reelmill_store::{Store, StoreError};
 
 use crate::SourceError;
@@ -15,6 +16,12 @@ use crate::SourceError;
 pub(crate) struct Stored {
     pub(crate) job: JobId,
     pub(crate) list: StoredSource,
+}
+
+/// What every version has.
+#[derive(serde::Deserialize)]
+struct Versioned {
+    version: u32,
 }
 
 impl Stored {
@@ -29,12 +36,15 @@ impl Stored {
             key: key.clone(),
             reason,
         };
-        let list: StoredSource =
-            serde_json::from_slice(&bytes).map_err(|error| malformed(error.to_string()))?;
-        if list.version > VERSION {
-            let reason = format!("version {} is newer than this reelmill", list.version);
-            return Err(malformed(reason));
+        let no_list = |error: serde_json::Error| malformed(error.to_string());
+        let Versioned { version } = serde_json::from_slice(&bytes).map_err(no_list)?;
+        if version != SOURCE_VERSION {
+            return Err(malformed(match version > SOURCE_VERSION {
+                true => format!("version {version} is newer than this reelmill"),
+                false => format!("version {version} is of an older reelmill: upload it again"),
+            }));
         }
+        let list: StoredSource = serde_json::from_slice(&bytes).map_err(no_list)?;
         if list.size == 0 {
             return Err(SourceError::Empty(PathBuf::from(list.name)));
         }
@@ -85,7 +95,7 @@ pub async fn store_file(
     };
     let mut file = std::fs::File::open(path).map_err(failed)?;
     let mut list = StoredSource {
-        version: VERSION,
+        version: SOURCE_VERSION,
         name: name.to_owned(),
         size: 0,
         sha256: Sha256::of(b""),
@@ -117,7 +127,7 @@ pub async fn store_file(
             let put = store.put_file(&key, segment.file.path()).await;
             put.map_err(|source| from_store(&key, source))?;
         }
-        list.segments.push(segment.sha256);
+        list.segments.push(segment.checksum);
     }
     (list.sha256, list.size) = whole.finish();
     let key = key::source(job);
@@ -142,13 +152,13 @@ pub async fn store_file(
 struct Cut {
     file: tempfile::NamedTempFile,
     len: u64,
-    sha256: Sha256,
+    checksum: Checksum,
 }
 
 /// Copies the next segment of a file into a file of its own. Blocking.
 fn cut(from: &mut std::fs::File, whole: &mut Hasher, scratch: &Path) -> std::io::Result<Cut> {
     let mut file = tempfile::NamedTempFile::new_in(scratch)?;
-    let mut part = Hasher::default();
+    let mut part = Summer::default();
     let mut from = from.take(SEGMENT_BYTES);
     let mut buffer = vec![0; 256 * 1024];
     loop {
@@ -162,6 +172,10 @@ fn cut(from: &mut std::fs::File, whole: &mut Hasher, scratch: &Path) -> std::io:
         part.update(bytes);
         file.write_all(bytes)?;
     }
-    let (sha256, len) = part.finish();
-    Ok(Cut { file, len, sha256 })
+    let (checksum, len) = part.finish();
+    Ok(Cut {
+        file,
+        len,
+        checksum,
+    })
 }

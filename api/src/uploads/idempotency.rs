@@ -142,11 +142,7 @@ async fn is_job(api: &Api, job: &JobId) -> Result<bool, Problem> {
     Ok(exists(store.as_ref(), &key::request(job)).await?)
 }
 
-fn ticket(
-    desk: &Arc<Desk>,
-    parts: &Parts,
-    request: Sha256,
-) -> Result<Option<Ticket>, Problem> {
+fn ticket(desk: &Arc<Desk>, parts: &Parts, request: Sha256) -> Result<Option<Ticket>, Problem> {
     let Some(value) = parts.headers.get("idempotency-key") else {
         return Ok(None);
     };

@@ -108,7 +108,7 @@ pub(super) async fn seal(
     received: Received,
 ) -> Result<(), StageError> {
     let source = StoredSource {
-        version: upload::VERSION,
+        version: upload::SOURCE_VERSION,
         name: upload.order.name.clone(),
         size: received.size,
         sha256: received.sha256,

@@ -1,8 +1,8 @@
 //! Takes the bytes of one upload as they come and makes segments of them.
 //!
 //! What arrives is gathered into batches of some hundred kilobytes. While one is gathered the one
-//! before it is written and hashed on a thread for blocking work, and the segments before that are
-//! being made durable by the store: an upload holds two batches in memory, however long it is.
+//! before it is written on one thread for blocking work and hashed on another, and the segments before
+//! that are being made durable by the store: an upload holds two batches in memory, however long it is.
 
 mod pen;
 
@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use reelmill_common::checksum::Summer;
 use reelmill_common::digest::{Hasher, Sha256};
-use reelmill_common::{JobId, Retryable as _, key};
+use reelmill_common::{Checksum, JobId, Retryable as _, key};
 use reelmill_stage::StageError;
 use reelmill_store::{Store, StoreError};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use self::pen::{Closed, Pen};
 use super::checksum::Check;
@@ -40,13 +41,13 @@ pub(super) const SCRATCH_PREFIX: &str = "upload-";
 /// Bytes that are read back in one go.
 const READ_BYTES: u64 = 1024 * 1024;
 
-/// Digests of all that came before an offset, which spare reading it again.
+/// Digest and checksums of all that came before an offset, which spare reading it again.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Digests {
     /// Of all bytes up to the offset.
     whole: Hasher,
-    /// Of each whole segment.
-    segments: Vec<Sha256>,
+    /// The checksum of each whole segment.
+    segments: Vec<Checksum>,
 }
 
 /// How far an upload has come, and what is remembered of it.
@@ -73,10 +74,8 @@ impl Progress {
 pub(super) struct Received {
     pub(super) size: u64,
     pub(super) sha256: Sha256,
-    pub(super) segments: Vec<Sha256>,
+    pub(super) segments: Vec<Checksum>,
 }
-
-type Writing = JoinHandle<(Pen, io::Result<Vec<Closed>>)>;
 
 /// The pen is here, or at work, or broken.
 #[derive(Debug)]
@@ -84,6 +83,36 @@ enum Hand {
     Free(Box<Pen>),
     Writing(Writing),
     Broken,
+}
+
+type Writing = JoinHandle<Result<(Pen, io::Result<Vec<Closed>>), JoinError>>;
+
+/// Writes a batch, and meanwhile hashes it for the digest of the whole, which takes as long as all the
+/// rest.
+fn write(mut pen: Pen, batch: Vec<Bytes>) -> Writing {
+    let batch = Arc::new(batch);
+    let hashing = pen.digests.as_mut().map(|digests| {
+        let (mut whole, batch) = (std::mem::take(&mut digests.whole), Arc::clone(&batch));
+        tokio::task::spawn_blocking(move || {
+            batch.iter().for_each(|bytes| whole.update(bytes));
+            whole
+        })
+    });
+    let writing = tokio::task::spawn_blocking(move || {
+        let written = pen.write_all(&batch);
+        (pen, written)
+    });
+    tokio::spawn(async move {
+        let whole = match hashing {
+            Some(hashing) => Some(hashing.await?),
+            None => None,
+        };
+        let (mut pen, written) = writing.await?;
+        if let (Some(digests), Some(whole)) = (&mut pen.digests, whole) {
+            digests.whole = whole;
+        }
+        Ok((pen, written))
+    })
 }
 
 /// Makes segments of one upload's bytes; see the module.
@@ -264,7 +293,7 @@ impl SegmentWriter {
     /// Waits until nothing writes any more, so that the next writer meets none.
     async fn quieten(&mut self) {
         if let Hand::Writing(writing) = &mut self.hand
-            && let Err(error) = writing.await
+            && let Err(error) = writing.await.flatten()
         {
             tracing::debug!(%error, "a writer ended early");
         }
@@ -287,11 +316,8 @@ impl SegmentWriter {
         self.pen().await?;
         let batch = std::mem::take(&mut self.batch);
         self.batch_len = 0;
-        if let Hand::Free(mut pen) = std::mem::replace(&mut self.hand, Hand::Broken) {
-            self.hand = Hand::Writing(tokio::task::spawn_blocking(move || {
-                let written = pen.write_all(&batch);
-                (*pen, written)
-            }));
+        if let Hand::Free(pen) = std::mem::replace(&mut self.hand, Hand::Broken) {
+            self.hand = Hand::Writing(write(*pen, batch));
         }
         Ok(())
     }
@@ -299,7 +325,7 @@ impl SegmentWriter {
     /// The pen, as soon as it has written what it was given.
     async fn pen(&mut self) -> Result<&mut Pen, StageError> {
         if let Hand::Writing(writing) = &mut self.hand {
-            let ended = writing.await;
+            let ended = writing.await.flatten();
             self.hand = Hand::Broken;
             let (pen, written) = ended.map_err(interrupted)?;
             let closed = written
@@ -351,7 +377,7 @@ impl SegmentWriter {
     clippy::needless_pass_by_value,
     reason = "the form that `map_err` takes"
 )]
-fn interrupted(error: tokio::task::JoinError) -> StageError {
+fn interrupted(error: JoinError) -> StageError {
     StageError {
         retryable: true,
         ..StageError::permanent("interrupted", error.to_string())
@@ -409,7 +435,7 @@ async fn read_digests(store: &dyn Store, job: &JobId, size: u64) -> Result<Diges
     let (mut index, mut read) = (0, 0);
     while read < size {
         let object = key::segment(job, index);
-        let (mut segment, mut at) = (Hasher::default(), 0);
+        let (mut segment, mut at) = (Summer::default(), 0);
         loop {
             let bytes = store.get_range(&object, at..at + READ_BYTES).await?;
             if bytes.is_empty() {
@@ -428,8 +454,7 @@ async fn read_digests(store: &dyn Store, job: &JobId, size: u64) -> Result<Diges
         if at == 0 {
             return Err(changed(&object));
         }
-        let (digest, _) = segment.finish();
-        digests.segments.push(digest);
+        digests.segments.push(segment.finish().0);
         read += at;
         index += 1;
     }

@@ -9,8 +9,10 @@ use reelmill_api::{Api, Events, Settings, router};
 use reelmill_common::job::{JobError, JobStatus, Phase};
 use reelmill_common::manifest::{Location, Proof};
 use reelmill_common::request::{JobOptions, JobRequest, Priority};
-use reelmill_common::upload::StoredSource;
-use reelmill_common::{JobId, ObjectKey, Sha256, TaskId, TaskKey, WorkerId, key, profile};
+use reelmill_common::upload::{SOURCE_VERSION, StoredSource};
+use reelmill_common::{
+    Checksum, JobId, ObjectKey, Sha256, TaskId, TaskKey, WorkerId, key, profile,
+};
 use reelmill_ledger::{Claim, Lease, NewJob, SqliteLedger};
 use reelmill_queue::SqliteQueue;
 use reelmill_stage::{Ports, Shutdown, create_json};
@@ -254,19 +256,19 @@ impl Service {
     /// The source of a job, uploaded in segments of this length.
     pub(crate) async fn uploaded(&self, id: &JobId, name: &str, bytes: &[u8], segment: usize) {
         let store = self.ports.store.as_ref();
-        let mut digests = vec![];
+        let mut checksums = vec![];
         for (index, part) in (0..).zip(bytes.chunks(segment)) {
             let key = key::segment(id, index);
             store.put(&key, part.to_vec().into()).await.unwrap();
-            digests.push(Sha256::of(part));
+            checksums.push(Checksum::of(part));
         }
         let source = StoredSource {
-            version: 1,
+            version: SOURCE_VERSION,
             name: name.to_owned(),
             size: bytes.len() as u64,
             sha256: Sha256::of(bytes),
             segment_bytes: segment as u64,
-            segments: digests,
+            segments: checksums,
         };
         create_json(store, &key::source(id), &source).await.unwrap();
         self.request(id, name, Location::Stored { job: id.clone() })
@@ -277,7 +279,7 @@ impl Service {
     pub(crate) async fn request(&self, id: &JobId, name: &str, location: Location) {
         let profile = profile::builtin(profile::DEFAULT).unwrap();
         let request = JobRequest {
-            version: 1,
+            version: SOURCE_VERSION,
             name: name.to_owned(),
             location,
             profile: profile.profile().unwrap(),

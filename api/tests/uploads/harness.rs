@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reelmill_api::{Api, Settings};
+use reelmill_common::checksum::Checksum;
 use reelmill_common::digest::Sha256;
 use reelmill_common::manifest::Location;
 use reelmill_common::request::JobRequest;
@@ -166,7 +167,7 @@ impl Service {
             let segment = key::segment(job, u32::try_from(index).unwrap());
             let bytes = store.get(&segment).await.unwrap();
             assert!(bytes == *wanted, "{segment} is not what was sent");
-            assert_eq!(source.segments[index], Sha256::of(wanted));
+            assert_eq!(source.segments[index], Checksum::of(wanted));
         }
         let raw = store
             .list(&format!("raw/{job}/"), None, 10_000)

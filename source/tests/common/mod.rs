@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use reelmill_common::manifest::{Location, SourceInfo};
-use reelmill_common::upload::{StoredSource, VERSION};
-use reelmill_common::{JobId, ObjectKey, Place, Sha256, key};
+use reelmill_common::upload::{SOURCE_VERSION, StoredSource};
+use reelmill_common::{Checksum, JobId, ObjectKey, Place, Sha256, key};
 use reelmill_source::{Opened, SourceSettings, Sources};
 use reelmill_store::{DirectoryStore, ObjectMeta, Store, StoreError};
 use tempfile::TempDir;
@@ -168,12 +168,12 @@ impl Bench {
         let mut segments = Vec::new();
         for (index, part) in (0..).zip(bytes.chunks(segment_bytes)) {
             let part = Bytes::copy_from_slice(part);
-            segments.push(Sha256::of(&part));
+            segments.push(Checksum::of(&part));
             let key = key::segment(&job, index);
             self.store.put(&key, part).await.unwrap();
         }
         let list = StoredSource {
-            version: VERSION,
+            version: SOURCE_VERSION,
             name: name.to_owned(),
             size: bytes.len() as u64,
             sha256: Sha256::of(bytes),

@@ -5,15 +5,12 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use reelmill_common::digest::Hasher;
+use reelmill_common::checksum::Summer;
 use reelmill_common::upload::SEGMENT_BYTES;
 use tempfile::TempPath;
 
 use super::{Digests, SCRATCH_PREFIX};
 use crate::uploads::checksum::Check;
-
-/// Bytes that one digest is given before it is the other's turn: two blocks of SHA-256.
-const HASH_TURN: usize = 128;
 
 /// A segment that is whole, in a scratch file.
 #[derive(Debug)]
@@ -30,7 +27,7 @@ pub(super) struct Pen {
     /// Bytes of the segment in hand.
     pub(super) len: u64,
     pub(super) file: Option<(File, TempPath)>,
-    pub(super) segment: Hasher,
+    pub(super) segment: Summer,
     pub(super) digests: Option<Digests>,
     pub(super) check: Option<Check>,
 }
@@ -48,7 +45,7 @@ impl Pen {
             index,
             len: 0,
             file: None,
-            segment: Hasher::default(),
+            segment: Summer::default(),
             digests,
             check,
         }
@@ -69,8 +66,7 @@ impl Pen {
         while !bytes.is_empty() {
             let room = usize::try_from(SEGMENT_BYTES - self.len).unwrap_or(usize::MAX);
             let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.put(now)?;
-            self.hash(now);
+            self.add(now)?;
             if self.len == SEGMENT_BYTES {
                 closed.extend(self.close());
             }
@@ -79,25 +75,11 @@ impl Pen {
         Ok(())
     }
 
-    /// Adds to the segment in hand what the digest of all bytes has already.
+    /// Adds to the segment in hand. The digest of all bytes is not the pen's business.
     pub(super) fn add(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.put(bytes)?;
         self.segment.update(bytes);
         Ok(())
-    }
-
-    /// Takes both digests in turns of a few blocks: the processor then works on the two at once,
-    /// which is faster by half than one after the other.
-    fn hash(&mut self, bytes: &[u8]) {
-        match &mut self.digests {
-            Some(digests) => {
-                for blocks in bytes.chunks(HASH_TURN) {
-                    digests.whole.update(blocks);
-                    self.segment.update(blocks);
-                }
-            }
-            None => self.segment.update(bytes),
-        }
     }
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -118,9 +100,9 @@ impl Pen {
     /// Ends the segment in hand, if it has begun.
     pub(super) fn close(&mut self) -> Option<Closed> {
         let (_, file) = self.file.take()?;
-        let (digest, _) = std::mem::take(&mut self.segment).finish();
+        let (checksum, _) = std::mem::take(&mut self.segment).finish();
         if let Some(digests) = &mut self.digests {
-            digests.segments.push(digest);
+            digests.segments.push(checksum);
         }
         let index = self.index;
         self.index += 1;

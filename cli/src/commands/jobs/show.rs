@@ -107,10 +107,7 @@ pub(super) fn describe(job: &JobView) -> Vec<String> {
     }
     add("done", format!("{:.1}%", job.percent));
     if job.chunks.total > 0 {
-        add(
-            "tasks",
-            format!("{}/{}", job.chunks.done, job.chunks.total),
-        );
+        add("tasks", format!("{}/{}", job.chunks.done, job.chunks.total));
     }
     if job.frames.total > 0 {
         add(
