@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::OnceCell;
 
 use crate::error::MediaError;
 use crate::process::{Invocation, Limits, capture};
 
-/// ffmpeg and ffprobe, found once and asked for their version once.
+/// ffmpeg and ffprobe, found once and asked once for what they are.
 #[derive(Clone, Debug)]
 pub struct Tools {
     /// The ffmpeg executable.
@@ -23,6 +26,8 @@ pub struct Tools {
     libavcodec: u32,
     /// A folder that nobody writes to, where short runs work.
     scratch: PathBuf,
+    /// Once somebody has asked: starting ffmpeg takes longer than probing many a source.
+    encoders: Arc<OnceCell<BTreeSet<String>>>,
 }
 
 /// One of the two programs by itself.
@@ -65,6 +70,7 @@ impl Tools {
             probe_version: probe.version,
             libavcodec: main.libavcodec,
             scratch: scratch.to_path_buf(),
+            encoders: Arc::default(),
         })
     }
 
@@ -110,8 +116,9 @@ impl Tools {
     ///
     /// # Errors
     /// Any [`MediaError`].
-    pub async fn encoders(&self) -> Result<BTreeSet<String>, MediaError> {
-        encoders(&self.ffmpeg, &self.scratch).await
+    pub async fn encoders(&self) -> Result<&BTreeSet<String>, MediaError> {
+        let ask = || encoders(&self.ffmpeg, &self.scratch);
+        self.encoders.get_or_try_init(ask).await
     }
 
     /// Whether this ffmpeg is the one that a job was planned for: all its pieces must come from one,
@@ -145,6 +152,7 @@ impl Tools {
             probe_version: version.to_owned(),
             libavcodec,
             scratch: PathBuf::from("."),
+            encoders: Arc::default(),
         }
     }
 }

@@ -112,7 +112,7 @@ impl Splitter {
         let source = source?;
         opened.check()?;
         let probed = probed.map_err(|error| not_media(&source, &error))?;
-        admit::encoders(&request.profile, &encoders?)?;
+        admit::encoders(&request.profile, encoders?)?;
         admit::streams(&source, &probed)?;
 
         let mut info = probed.info;
