@@ -16,6 +16,19 @@ use tokio::time::MissedTickBehavior;
 use super::{Id, Job, record, view};
 use crate::{Api, Problem};
 
+/// One event of a stream, as its fields are read.
+#[derive(utoipa::ToSchema)]
+#[expect(dead_code, reason = "read by the derive that describes it")]
+pub(crate) struct JobEvent {
+    /// `snapshot`, `update` or `end`.
+    #[schema(pattern = "^(snapshot|update|end)$")]
+    event: String,
+    /// Names the state that it tells of, for `Last-Event-ID`.
+    id: String,
+    /// The job, as JSON.
+    data: String,
+}
+
 /// A job's progress
 ///
 /// Server-sent events, each with the job as JSON: `snapshot` first, `update` when anything has
@@ -29,7 +42,7 @@ use crate::{Api, Problem};
         ("Last-Event-ID" = Option<String>, Header, description = "The last event that was seen"),
     ),
     responses(
-        (status = 200, description = "Events until the job ends", body = String,
+        (status = 200, description = "Events until the job ends", body = JobEvent,
          content_type = "text/event-stream"),
         (status = 204, description = "The job has ended, and the client has seen how"),
         (status = 404, description = "`job-unknown`"),
