@@ -47,10 +47,14 @@ pub enum Clock {
 }
 
 /// Decoded samples and their times.
-struct Heard {
-    hash: String,
-    samples: i64,
-    times: Times,
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// Digest of all samples as 32-bit integers.
+    pub hash: String,
+    /// Samples per channel.
+    pub samples: i64,
+    /// When which sample is heard.
+    pub times: Times,
 }
 
 impl Times {
@@ -116,8 +120,8 @@ impl Track {
         Ok(Some(Self::new(heard, ffmpeg, source, number)?))
     }
 
-    /// Digest and number of the samples that a plain encode into MP4 gives back when the track
-    /// begins `start_ns` after its file.
+    /// The samples that a plain encode into MP4 gives back, and when, if the track begins `start_ns`
+    /// after its file.
     ///
     /// Some versions drop the end of what their own muxer wrote, as much as a track begins later
     /// than its file: an output that they read in the same way lacks nothing.
@@ -129,7 +133,7 @@ impl Track {
         source: &Path,
         number: usize,
         start_ns: i64,
-    ) -> Result<Option<(String, i64)>> {
+    ) -> Result<Option<Heard>> {
         let work = tempfile::tempdir()?;
         let encoded = work.path().join("track.mp4");
         input(ffmpeg.command(), source)
@@ -145,7 +149,7 @@ impl Track {
             .words("-c:a flac -strict experimental -bits_per_raw_sample:a 24")
             .arg(&encoded)
             .run()?;
-        Ok(hear(ffmpeg, &encoded, 0)?.map(|heard| (heard.hash, heard.samples)))
+        hear(ffmpeg, &encoded, 0)
     }
 
     /// A delivered track as it is decoded, timed by its file's own clock.
