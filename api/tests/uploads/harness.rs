@@ -12,7 +12,7 @@ use reelmill_common::checksum::Checksum;
 use reelmill_common::digest::Sha256;
 use reelmill_common::manifest::Location;
 use reelmill_common::request::JobRequest;
-use reelmill_common::upload::{SEGMENT_BYTES, StoredSource, Upload};
+use reelmill_common::upload::{SEGMENT_BYTES, SOURCE_VERSION, StoredSource, Upload};
 use reelmill_common::{JobId, key};
 use reelmill_ledger::SqliteLedger;
 use reelmill_queue::SqliteQueue;
@@ -157,7 +157,7 @@ impl Service {
     pub(crate) async fn holds(&self, job: &JobId, data: &[u8]) -> JobRequest {
         let store = self.store();
         let source: StoredSource = load_json(store, &key::source(job)).await.unwrap().unwrap();
-        assert_eq!(source.version, 1);
+        assert_eq!(source.version, SOURCE_VERSION);
         assert_eq!(source.size, data.len() as u64);
         assert_eq!(source.segment_bytes, SEGMENT_BYTES);
         assert_eq!(source.sha256, Sha256::of(data));
