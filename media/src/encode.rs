@@ -108,7 +108,9 @@ impl EncodeRequest<'_> {
         // The scalers take it as it comes.
         args.extend(["-reinit_filter", "0"].map(OsString::from));
         args.extend(self.input.args());
-        args.extend(["-filter_complex".into(), self.graph().into()]);
+        for graph in self.graphs(tools) {
+            args.extend(["-filter_complex".into(), graph.into()]);
+        }
         for (index, rendition) in self.renditions.iter().enumerate() {
             args.extend(self.output(tools, index, rendition));
         }
@@ -127,9 +129,28 @@ impl EncodeRequest<'_> {
         self.every_frame || self.start_seam.is_some() || self.end_seam.is_some()
     }
 
-    /// The filter graph. Frames are chosen by PTS behind every filter that remembers frames.
+    /// The filter graphs. One does for all, except that ffmpeg 8 and later tell only the output that
+    /// gets a graph's first frame what the source says of its light (HDR10). There each output has its
+    /// own graph over the same decoder, so that all are told, and in every window.
+    fn graphs(&self, tools: &Tools) -> Vec<String> {
+        if !tools.tells_once_of_light() || self.deinterlace {
+            return vec![self.graph()];
+        }
+        let rendition = |(index, rendition): (usize, &RenditionPlan)| {
+            let frames = self.frames(index == 0);
+            let scale = self.scale(rendition);
+            format!("{},{frames},{scale}[v{index}]", self.source())
+        };
+        let mut graphs: Vec<String> = self.renditions.iter().enumerate().map(rendition).collect();
+        if self.hashes() {
+            graphs.push(format!("{},{}[hashed]", self.source(), self.hash_filters()));
+        }
+        graphs
+    }
+
+    /// All that is made of the source, in one graph.
     fn graph(&self) -> String {
-        let mut graph = format!("[0:{}]settb={}", self.stream, self.timebase);
+        let mut graph = self.source();
         if self.deinterlace {
             graph.push_str(",bwdif=mode=send_frame:deint=interlaced");
         }
@@ -140,22 +161,7 @@ impl EncodeRequest<'_> {
         } else {
             graph.push(',');
         }
-        if let Some(trim) = trim(self.window.start, self.window.end) {
-            graph.push_str(&trim);
-            graph.push(',');
-        }
-        // `metadata=print` passes over frames without metadata, hence the mark.
-        graph.push_str("metadata=mode=add:key=k:value=1,");
-        graph.push_str(&format!("metadata=mode=print:file={PTS_FILE},"));
-        let zero = if self.copy_timestamps {
-            self.zero.to_string()
-        } else {
-            "STARTPTS".to_owned()
-        };
-        // As `Increasing` does with the list.
-        graph.push_str(&format!(
-            "setpts='if(N,max(PTS-({zero}),PREV_OUTPTS+1),PTS-({zero}))'"
-        ));
+        graph.push_str(&self.frames(true));
         graph.push_str(&format!(",split={}", self.renditions.len()));
         for index in 0..self.renditions.len() {
             graph.push_str(&format!("[w{index}]"));
@@ -164,6 +170,36 @@ impl EncodeRequest<'_> {
             graph.push_str(&format!(";[w{index}]{}[v{index}]", self.scale(rendition)));
         }
         graph
+    }
+
+    /// The decoded picture, on its own clock.
+    fn source(&self) -> String {
+        format!("[0:{}]settb={}", self.stream, self.timebase)
+    }
+
+    /// The window's frames at their times; `listed` in a file as well. They are chosen by PTS behind
+    /// every filter that remembers frames.
+    fn frames(&self, listed: bool) -> String {
+        let mut filters = String::new();
+        if let Some(trim) = trim(self.window.start, self.window.end) {
+            filters.push_str(&trim);
+            filters.push(',');
+        }
+        if listed {
+            // `metadata=print` passes over frames without metadata, hence the mark.
+            filters.push_str("metadata=mode=add:key=k:value=1,");
+            filters.push_str(&format!("metadata=mode=print:file={PTS_FILE},"));
+        }
+        let zero = if self.copy_timestamps {
+            self.zero.to_string()
+        } else {
+            "STARTPTS".to_owned()
+        };
+        // As `Increasing` does with the list.
+        filters.push_str(&format!(
+            "setpts='if(N,max(PTS-({zero}),PREV_OUTPTS+1),PTS-({zero}))'"
+        ));
+        filters
     }
 
     fn scale(&self, rendition: &RenditionPlan) -> String {

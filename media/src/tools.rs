@@ -142,6 +142,11 @@ impl Tools {
         if self.libavcodec >= 61 { "demux" } else { "-1" }
     }
 
+    /// Whether what a source says of its light reaches only one output of a filter graph: since 8.
+    pub(crate) fn tells_once_of_light(&self) -> bool {
+        self.libavcodec >= 62
+    }
+
     /// Tools that are only named, for tests of argument vectors.
     #[must_use]
     pub fn named(version: &str, libavcodec: u32) -> Self {
