@@ -8,6 +8,7 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::read_all;
+use crate::hexadecimal::written_in_hex;
 
 /// An XXH3 checksum of 128 bits, written as 32 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -68,34 +69,7 @@ impl std::fmt::Debug for Summer {
     }
 }
 
-impl std::fmt::Display for Checksum {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl std::fmt::Debug for Checksum {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Checksum({self})")
-    }
-}
-
-impl TryFrom<String> for Checksum {
-    type Error = InvalidChecksum;
-    fn try_from(value: String) -> Result<Self, InvalidChecksum> {
-        let mut bytes = [0; 16];
-        match hex::decode_to_slice(&value, &mut bytes) {
-            Ok(()) => Ok(Self(bytes)),
-            Err(_) => Err(InvalidChecksum(value)),
-        }
-    }
-}
-
-impl From<Checksum> for String {
-    fn from(checksum: Checksum) -> Self {
-        checksum.to_string()
-    }
-}
+written_in_hex!(Checksum, InvalidChecksum);
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,8 @@ use std::io::Read;
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
+use crate::hexadecimal::written_in_hex;
+
 /// A SHA-256 digest, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -67,34 +69,7 @@ impl Hasher {
     }
 }
 
-impl std::fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-impl std::fmt::Debug for Sha256 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Sha256({self})")
-    }
-}
-
-impl TryFrom<String> for Sha256 {
-    type Error = InvalidDigest;
-    fn try_from(value: String) -> Result<Self, InvalidDigest> {
-        let mut bytes = [0; 32];
-        match hex::decode_to_slice(&value, &mut bytes) {
-            Ok(()) => Ok(Self(bytes)),
-            Err(_) => Err(InvalidDigest(value)),
-        }
-    }
-}
-
-impl From<Sha256> for String {
-    fn from(digest: Sha256) -> Self {
-        digest.to_string()
-    }
-}
+written_in_hex!(Sha256, InvalidDigest);
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ pub mod checksum;
 pub mod digest;
 #[cfg(feature = "faults")]
 pub mod faults;
+mod hexadecimal;
 pub mod id;
 pub mod job;
 pub mod key;

@@ -100,10 +100,7 @@ pub fn transact<T>(
     connection: &mut Connection,
     work: impl FnOnce(&Transaction<'_>) -> Result<T, BoxError>,
 ) -> Result<T, BoxError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let answer = work(&transaction)?;
-    transaction.commit()?;
-    Ok(answer)
+    within(connection, TransactionBehavior::Immediate, work)
 }
 
 /// Runs work that only reads, on one state of the file, without keeping writers waiting.
@@ -114,7 +111,15 @@ pub fn read<T>(
     connection: &mut Connection,
     work: impl FnOnce(&Transaction<'_>) -> Result<T, BoxError>,
 ) -> Result<T, BoxError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Deferred)?;
+    within(connection, TransactionBehavior::Deferred, work)
+}
+
+fn within<T>(
+    connection: &mut Connection,
+    behavior: TransactionBehavior,
+    work: impl FnOnce(&Transaction<'_>) -> Result<T, BoxError>,
+) -> Result<T, BoxError> {
+    let transaction = connection.transaction_with_behavior(behavior)?;
     let answer = work(&transaction)?;
     transaction.commit()?;
     Ok(answer)

@@ -5,4 +5,5 @@ mod forms;
 mod harness;
 mod keys;
 mod limits;
+mod resuming;
 mod tus;

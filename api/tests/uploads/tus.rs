@@ -1,4 +1,4 @@
-//! Uploads that break off and go on.
+//! Uploads by tus: what is offered, taken and refused.
 
 use std::time::Duration;
 
@@ -7,8 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 use reelmill_common::JobId;
 use reqwest::{Client, Method, Response};
 use sha2::Digest as _;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 use crate::harness::{SEGMENT, Service, pattern, problem};
 
@@ -28,22 +26,27 @@ async fn create(service: &Service, headers: &[(&str, &str)]) -> String {
     answer.headers()["location"].to_str().unwrap().to_owned()
 }
 
-async fn create_of(service: &Service, len: usize) -> String {
+pub(crate) async fn create_of(service: &Service, len: usize) -> String {
     create(service, &[("upload-length", &len.to_string())]).await
 }
 
-fn patch(service: &Service, path: &str, offset: usize, data: &[u8]) -> reqwest::RequestBuilder {
+pub(crate) fn patch(
+    service: &Service,
+    path: &str,
+    offset: usize,
+    data: &[u8],
+) -> reqwest::RequestBuilder {
     request(service, Method::PATCH, path)
         .header("content-type", "application/offset+octet-stream")
         .header("upload-offset", offset)
         .body(data.to_vec())
 }
 
-async fn head(service: &Service, path: &str) -> Response {
+pub(crate) async fn head(service: &Service, path: &str) -> Response {
     request(service, Method::HEAD, path).send().await.unwrap()
 }
 
-fn offset(answer: &Response) -> usize {
+pub(crate) fn offset(answer: &Response) -> usize {
     answer.headers()["upload-offset"]
         .to_str()
         .unwrap()
@@ -51,12 +54,12 @@ fn offset(answer: &Response) -> usize {
         .unwrap()
 }
 
-fn job_of(path: &str) -> JobId {
+pub(crate) fn job_of(path: &str) -> JobId {
     JobId::new(path.rsplit('/').next().unwrap()).unwrap()
 }
 
 /// The answer to the last bytes.
-fn is_done(answer: &Response, path: &str, len: usize) {
+pub(crate) fn is_done(answer: &Response, path: &str, len: usize) {
     assert_eq!(answer.status(), 204);
     assert_eq!(offset(answer), len);
     let job = answer.headers()["reelmill-job"].to_str().unwrap();
@@ -366,160 +369,4 @@ async fn an_upload_can_be_ended_and_expires() {
     assert_eq!(head(&service, path).await.status(), 410);
     let late = patch(&service, path, 0, b"abc").send().await.unwrap();
     assert_eq!(problem(late).await.1, "upload-expired");
-}
-
-/// Sends the head of a `PATCH` and a part of its body, and leaves the line open.
-async fn send_part(service: &Service, path: &str, at: usize, len: usize, part: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(service.addr).await.unwrap();
-    let head = format!(
-        "PATCH {path} HTTP/1.1\r\nHost: x\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: {at}\r\n\
-         Content-Type: application/offset+octet-stream\r\nContent-Length: {}\r\n\r\n",
-        len - at
-    );
-    stream.write_all(head.as_bytes()).await.unwrap();
-    stream.write_all(part).await.unwrap();
-    stream
-}
-
-#[tokio::test]
-async fn a_new_request_takes_over_from_a_dead_one() {
-    let service = Service::start();
-    let data = pattern(SEGMENT + 1000, 11);
-    let path = create_of(&service, data.len()).await;
-    // Its line is dead, and nobody has told the service.
-    let mut dead = send_part(&service, &path, 0, data.len(), &data[..SEGMENT + 500]).await;
-    service.gets_a_segment().await;
-    let at = offset(&head(&service, &path).await);
-    assert!(at >= SEGMENT, "{at}");
-    let mut answer = String::new();
-    dead.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 423"), "{answer}");
-    let answer = patch(&service, &path, at, &data[at..])
-        .send()
-        .await
-        .unwrap();
-    is_done(&answer, &path, data.len());
-    service.holds(&job_of(&path), &data).await;
-}
-
-#[tokio::test]
-async fn two_writers_at_once_never_mix() {
-    let service = Service::start();
-    let data = pattern(SEGMENT + 100_000, 12);
-    for _ in 0..10 {
-        let path = create_of(&service, data.len()).await;
-        let send = || patch(&service, &path, 0, &data).send();
-        let (one, other) = tokio::join!(send(), send());
-        let mut statuses = [one, other].map(|answer| answer.map_or(0, |a| a.status().as_u16()));
-        statuses.sort_unstable();
-        // The later one may find the upload begun, or whole.
-        assert!(
-            statuses.contains(&204) || statuses.contains(&409),
-            "{statuses:?}"
-        );
-        let at = offset(&head(&service, &path).await);
-        if at < data.len() {
-            let answer = patch(&service, &path, at, &data[at..])
-                .send()
-                .await
-                .unwrap();
-            is_done(&answer, &path, data.len());
-        }
-        service.holds(&job_of(&path), &data).await;
-    }
-}
-
-#[tokio::test]
-async fn an_upload_cut_anywhere_goes_on() {
-    let mut service = Service::start();
-    let data = pattern(3 * SEGMENT + 4321, 13);
-    let mut random = 0x1234_5678_9abc_def1_u64;
-    let mut next = move |below: usize| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        usize::try_from(random % below as u64).unwrap()
-    };
-    let path = create_of(&service, data.len()).await;
-    let mut acknowledged = 0;
-    for cut in 0..50 {
-        let at = offset(&head(&service, &path).await);
-        assert!(
-            at >= acknowledged,
-            "{acknowledged} were acknowledged and {at} are there"
-        );
-        // 50 steps stay below the end.
-        let len = next(data.len() / 60).max(1).min(data.len() - at - 1);
-        match cut % 4 {
-            // The client goes away.
-            0 => drop(send_part(&service, &path, at, data.len(), &data[at..at + len]).await),
-            // The service ends in the middle of a request.
-            1 => {
-                let _open = send_part(&service, &path, at, data.len(), &data[at..at + len]).await;
-                let folder = tokio::task::spawn_blocking(|| service.kill())
-                    .await
-                    .unwrap();
-                service = Service::start_on(folder, |_| {}, |store| store);
-            }
-            // A whole request, and then the service ends.
-            2 => {
-                let part = &data[at..at + len];
-                let answer = patch(&service, &path, at, part).send().await.unwrap();
-                assert_eq!(offset(&answer), at + len);
-                let folder = tokio::task::spawn_blocking(|| service.kill())
-                    .await
-                    .unwrap();
-                service = Service::start_on(folder, |_| {}, |store| store);
-            }
-            _ => {
-                let part = &data[at..at + len];
-                let answer = patch(&service, &path, at, part).send().await.unwrap();
-                assert_eq!(offset(&answer), at + len);
-                acknowledged = at + len;
-            }
-        }
-        if cut % 4 == 2 {
-            acknowledged = at + len;
-        }
-    }
-    let at = offset(&head(&service, &path).await);
-    assert!(at >= acknowledged);
-    let answer = patch(&service, &path, at, &data[at..])
-        .send()
-        .await
-        .unwrap();
-    is_done(&answer, &path, data.len());
-    service.holds(&job_of(&path), &data).await;
-}
-
-#[tokio::test]
-async fn what_a_kill_left_between_two_steps_is_mended() {
-    let service = Service::start();
-    let data = pattern(SEGMENT + 10, 14);
-    let path = create_of(&service, data.len()).await;
-    let job = job_of(&path);
-    patch(&service, &path, 0, &data[..SEGMENT + 5])
-        .send()
-        .await
-        .unwrap();
-    // A kill after a segment was stored and before its partial object was removed, and one that
-    // left a segment behind a gap.
-    let store = service.store();
-    let stray = reelmill_common::key::partial(&job, 0);
-    store.put(&stray, "stray".into()).await.unwrap();
-    let gap = reelmill_common::key::segment(&job, 3);
-    store.put(&gap, "gap".into()).await.unwrap();
-    assert_eq!(offset(&head(&service, &path).await), SEGMENT + 5);
-
-    // A kill after the last bytes were stored and before the upload was said to be whole: a client
-    // that asks is told that all is there, and will not come again.
-    let partial = reelmill_common::key::partial(&job, 1);
-    let rest = bytes::Bytes::copy_from_slice(&data[SEGMENT..]);
-    store.put(&partial, rest).await.unwrap();
-    let folder = tokio::task::spawn_blocking(|| service.kill())
-        .await
-        .unwrap();
-    let service = Service::start_on(folder, |_| {}, |store| store);
-    assert_eq!(offset(&head(&service, &path).await), data.len());
-    service.holds(&job, &data).await;
 }
