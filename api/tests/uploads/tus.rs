@@ -47,11 +47,10 @@ pub(crate) async fn head(service: &Service, path: &str) -> Response {
 }
 
 pub(crate) fn offset(answer: &Response) -> usize {
-    answer.headers()["upload-offset"]
-        .to_str()
-        .unwrap()
-        .parse()
-        .unwrap()
+    let Some(value) = answer.headers().get("upload-offset") else {
+        panic!("no offset in {answer:?}");
+    };
+    value.to_str().unwrap().parse().unwrap()
 }
 
 pub(crate) fn job_of(path: &str) -> JobId {
