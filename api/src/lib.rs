@@ -21,5 +21,5 @@ mod uploads;
 pub use auth::{Keys, KeysError, Scope};
 pub use openapi::document;
 pub use problem::Problem;
-pub use routes::router;
+pub use routes::{health, router};
 pub use state::{Api, Events, Settings};

@@ -32,6 +32,12 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(workers))
         .routes(routes!(profiles))
         .routes(routes!(stats))
+        .merge(health())
+}
+
+/// The routes for whatever looks after the process.
+pub(crate) fn health() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::new()
         .routes(routes!(livez))
         .routes(routes!(readyz))
         .routes(routes!(metrics))

@@ -55,6 +55,12 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(middleware::from_fn(layers::outermost))
 }
 
+/// What a worker answers: `/livez`, `/readyz` and `/metrics`, to everybody who reaches it.
+pub fn health(api: Arc<Api>) -> Router {
+    let (router, _written) = operations::health().split_for_parts();
+    router.with_state(api)
+}
+
 #[derive(Clone)]
 struct Document(Bytes);
 

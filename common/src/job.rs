@@ -125,6 +125,21 @@ pub struct JobError {
     pub task: Option<TaskKey>,
 }
 
+/// The version of [`JobEnd`] that this build writes.
+pub const END_VERSION: u32 = 1;
+
+/// How a job ended that has no certificate: a ledger that was emptied must not begin it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobEnd {
+    /// [`END_VERSION`] of the writer.
+    pub version: u32,
+    /// Failed or cancelled.
+    pub status: JobStatus,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<JobError>,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! raw/{job}/request.json                          what was asked for
+//! open/{job}                                      empty: a job that has not ended yet, for whoever looks for such
 //! uploads/{job}.json                              an upload that has not become a job yet
 //! idempotency/{sha256}.json                       what a client's `Idempotency-Key` stands for
 //! raw/{job}/segment_00000 …                       a source as it arrived; immutable
@@ -14,6 +15,7 @@
 //! transcoded/{job}/audio_0.json                   create-only done-marker of an audio track
 //! transcoded/{job}/output_1080p.mp4  hls/ …
 //! transcoded/{job}/certificate.json               written last; the job is finished from here on
+//! transcoded/{job}/ended.json                     how a job ended that has no certificate
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -97,6 +99,12 @@ pub fn request(job: &JobId) -> ObjectKey {
     ObjectKey(format!("raw/{job}/request.json"))
 }
 
+/// Says by being there that a job may not have ended yet: `open/{job}`.
+#[must_use]
+pub fn open(job: &JobId) -> ObjectKey {
+    ObjectKey(format!("open/{job}"))
+}
+
 /// An upload that has not become a job yet: `uploads/{job}.json`.
 #[must_use]
 pub fn upload(job: &JobId) -> ObjectKey {
@@ -170,6 +178,12 @@ pub fn marker(job: &JobId, task: TaskKey) -> ObjectKey {
 #[must_use]
 pub fn certificate(job: &JobId) -> ObjectKey {
     ObjectKey(format!("transcoded/{job}/certificate.json"))
+}
+
+/// How a job ended that failed or was cancelled: `transcoded/{job}/ended.json`.
+#[must_use]
+pub fn ended(job: &JobId) -> ObjectKey {
+    ObjectKey(format!("transcoded/{job}/ended.json"))
 }
 
 /// A delivered file: `transcoded/{job}/{path}`, `path` being such as `hls/master.m3u8`.

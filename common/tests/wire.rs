@@ -12,6 +12,7 @@ use reelmill_common::certificate::{
     self, Certificate, CertifiedAudio, CertifiedChunk, CertifiedOutput, CertifiedSource,
     CertifiedVideo,
 };
+use reelmill_common::job::{END_VERSION, JobEnd, JobError, JobStatus};
 use reelmill_common::manifest::{
     self, AudioPlan, ChunkPlan, LeadIn, Location, Manifest, Proof, Redo, Revision, SeamRange,
     SourceInfo, VideoPlan,
@@ -383,4 +384,20 @@ fn uploads_on_their_way_and_whole_ones() {
         segments: [b"a", b"b", b"c"].map(|part| Checksum::of(part)).to_vec(),
     };
     assert_golden("source_v2.json", &source);
+}
+
+#[test]
+fn job_end() {
+    let end = JobEnd {
+        version: END_VERSION,
+        status: JobStatus::Failed,
+        error: Some(JobError {
+            code: "not-media".to_owned(),
+            message: "`film.mp4` is not media".to_owned(),
+            retryable: false,
+            detail: "Invalid data found when processing input".to_owned(),
+            task: Some(TaskKey::Ingest),
+        }),
+    };
+    assert_golden("ended_v1.json", &end);
 }

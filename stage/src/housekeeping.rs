@@ -9,11 +9,11 @@ use reelmill_common::message::{Message, Topic};
 use reelmill_common::request::JobRequest;
 use reelmill_common::upload::{IDEMPOTENCY_SECONDS, Upload};
 use reelmill_common::{JobId, ObjectKey, WorkerId, key};
-use reelmill_ledger::{JobRecord, Millis, NewJob};
+use reelmill_ledger::{JobRecord, Millis};
 
 use crate::leftovers::{clear, delete_all, list};
-use crate::lifecycle::{ingest, remove, submit_upload};
-use crate::rebuild::{load_json, missing, publish, rebuild};
+use crate::lifecycle::{end, ingest, remove, store_end, submit_upload};
+use crate::rebuild::{load_json, missing, publish, restore};
 use crate::{Ports, Shutdown, StageError, exists, manifest, revisions};
 
 /// The lease that makes one process of all do this.
@@ -30,6 +30,9 @@ const DROPPED_AFTER: Duration = Duration::from_secs(60);
 
 /// What is left of a job that ended longer ago was removed by an earlier process.
 const SWEPT_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// No write into the store takes so long.
+const UNFINISHED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How many jobs are listed at once.
 const PAGE: usize = 200;
@@ -120,6 +123,9 @@ impl Housekeeper {
         if let Err(error) = self.look_after_open_jobs(now).await {
             log("look after jobs", &error);
         }
+        if let Err(error) = self.look_after_ends().await {
+            log("look after ends", &error);
+        }
         if let Err(error) = self.look_after_uploads(now).await {
             log("look after uploads", &error);
         }
@@ -146,15 +152,39 @@ impl Housekeeper {
                 detail: String::new(),
                 task: None,
             };
-            let end = JobStatus::Failed;
-            let ended = self.ports.ledger.finish(&job.id, end, Some(&error)).await?;
-            if ended == Some(end) {
+            let failed = JobStatus::Failed;
+            let ended = end(&self.ports, &job.id, failed, Some(&error)).await?;
+            if ended == Some(failed) {
                 tracing::error!(job = %job.id, code = error.code, error = error.message, "the job fails");
             }
         }
         let quiet = |job: &&JobRecord| now.saturating_sub(job.updated_at) >= millis(QUIET);
         if open.iter().any(|job| quiet(&job)) {
             republish(&self.ports, &open).await?;
+        }
+        Ok(())
+    }
+
+    /// Compares the jobs that may not have ended with the ledger: one that it has forgotten it
+    /// learns of again, and one that has ended is taken from the list once the store has its end.
+    async fn look_after_ends(&self) -> Result<(), StageError> {
+        let (store, ledger) = (self.ports.store.as_ref(), &self.ports.ledger);
+        for entry in list(store, "open/").await? {
+            let Ok(job) = JobId::new(entry.file_name()) else {
+                continue;
+            };
+            let mut record = ledger.job(&job).await?;
+            if record.is_none() && restore(&self.ports, &job).await? {
+                tracing::info!(%job, "the ledger had forgotten the job and knows it again");
+                record = ledger.job(&job).await?;
+            }
+            match record {
+                None => store.delete(&entry).await?,
+                Some(record) if record.status.is_terminal() => {
+                    store_end(store, &job, record.status, record.error.as_ref()).await?;
+                }
+                Some(_) => {}
+            }
         }
         Ok(())
     }
@@ -215,6 +245,10 @@ impl Housekeeper {
             }
         }
         self.cleared = cleared;
+        let unfinished = self.ports.store.clear_unfinished(UNFINISHED_AFTER).await?;
+        if unfinished > 0 {
+            tracing::info!(unfinished, "what dead writers left in the store is removed");
+        }
         self.forget_keys(now).await
     }
 
@@ -283,8 +317,7 @@ pub async fn resume(ports: &Ports) -> Result<(), StageError> {
     republish(ports, &open).await
 }
 
-/// Makes every job of the store known to an empty ledger. Those that had failed or were cancelled
-/// run again: the store does not know of that.
+/// Makes every job of the store known to an empty ledger.
 async fn learn(ports: &Ports) -> Result<(), StageError> {
     let store = ports.store.as_ref();
     for record in list(store, "raw/").await? {
@@ -293,12 +326,7 @@ async fn learn(ports: &Ports) -> Result<(), StageError> {
         }
         let job = record.as_str().split('/').nth(1).map(JobId::new);
         let Some(Ok(job)) = job else { continue };
-        if rebuild(ports, &job).await? {
-            continue;
-        }
-        if let Some(request) = load_json::<JobRequest>(store, &record).await? {
-            ports.ledger.create_job(&NewJob::of(&job, &request)).await?;
-        }
+        restore(ports, &job).await?;
     }
     Ok(())
 }

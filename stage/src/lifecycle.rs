@@ -1,6 +1,9 @@
 //! How a job begins, ends early, begins again and goes for good.
 
-use reelmill_common::job::JobStatus;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reelmill_common::job::{END_VERSION, JobEnd, JobError, JobStatus};
 use reelmill_common::manifest::{Location, Manifest, Revision};
 use reelmill_common::message::Message;
 use reelmill_common::request::{JobRequest, VERSION};
@@ -13,6 +16,9 @@ use crate::leftovers::{delete_all, named_by};
 use crate::rebuild::{load_json, publish, rebuild};
 use crate::{Ports, StageError, create_json, exists, manifest, publish_missing, revisions};
 
+/// Plans are made for workers that reported within this time.
+const ALIVE: Duration = Duration::from_secs(60);
+
 /// Submits a job: its request, then its place in the ledger, then the message. Idempotent: after an
 /// error, or to be sure, it is called again with the same request. A request that is there already
 /// stays, since workers may have read it.
@@ -21,6 +27,7 @@ use crate::{Ports, StageError, create_json, exists, manifest, publish_missing, r
 /// A port that fails.
 pub async fn submit(ports: &Ports, job: &JobId, request: &JobRequest) -> Result<(), StageError> {
     create_json(ports.store.as_ref(), &key::request(job), request).await?;
+    mark_open(ports.store.as_ref(), job).await?;
     if ports.ledger.create_job(&NewJob::of(job, request)).await? {
         tracing::info!(%job, profile = request.profile.name, name = request.name, "accepted");
     }
@@ -40,12 +47,14 @@ pub(crate) fn ingest(job: &JobId, request: &JobRequest) -> Message {
     }
 }
 
-/// Turns an upload that is whole into its job; `slots` is how many encodes are expected to run at
-/// once. The upload's record goes last, so that whoever finds it there calls this again.
+/// Turns an upload that is whole into its job, planned for as many encodes at once as the living
+/// workers have room for; where none has reported, for `slots`. The upload's record goes last, so that whoever finds it there calls this again.
 ///
 /// # Errors
 /// A port that fails.
 pub async fn submit_upload(ports: &Ports, upload: &Upload, slots: u32) -> Result<(), StageError> {
+    let alive = ports.ledger.workers(ALIVE).await?;
+    let alive = alive.iter().map(|worker| worker.slots).sum();
     let order = upload.order.clone();
     let request = JobRequest {
         version: VERSION,
@@ -55,7 +64,7 @@ pub async fn submit_upload(ports: &Ports, upload: &Upload, slots: u32) -> Result
         },
         profile: order.profile,
         proof: order.proof,
-        slots,
+        slots: if alive == 0 { slots } else { alive },
         window_ms: None,
         trusted: false,
         options: order.options,
@@ -73,7 +82,50 @@ pub async fn submit_upload(ports: &Ports, upload: &Upload, slots: u32) -> Result
 /// # Errors
 /// A ledger that fails.
 pub async fn cancel(ports: &Ports, job: &JobId) -> Result<Option<JobStatus>, StageError> {
-    Ok(ports.ledger.finish(job, JobStatus::Cancelled, None).await?)
+    end(ports, job, JobStatus::Cancelled, None).await
+}
+
+/// Ends a job without a certificate: in the ledger, and in the store so that no ledger that was
+/// emptied begins it again. The answer is the status that it then has, `None` when it is unknown.
+///
+/// # Errors
+/// A ledger that fails. What could not be stored is stored by housekeeping.
+pub(crate) async fn end(
+    ports: &Ports,
+    job: &JobId,
+    status: JobStatus,
+    error: Option<&JobError>,
+) -> Result<Option<JobStatus>, StageError> {
+    let ended = ports.ledger.finish(job, status, error).await?;
+    if ended == Some(status)
+        && let Err(error) = store_end(ports.store.as_ref(), job, status, error).await
+    {
+        tracing::warn!(%job, %error, "cannot store how the job ended: it is tried again");
+    }
+    Ok(ended)
+}
+
+/// Keeps how a job ended, unless that is kept already, and takes it from the open ones.
+pub(crate) async fn store_end(
+    store: &dyn Store,
+    job: &JobId,
+    status: JobStatus,
+    error: Option<&JobError>,
+) -> Result<(), StageError> {
+    if status != JobStatus::Completed {
+        let end = JobEnd {
+            version: END_VERSION,
+            status,
+            error: error.cloned(),
+        };
+        create_json(store, &key::ended(job), &end).await?;
+    }
+    Ok(store.delete(&key::open(job)).await?)
+}
+
+/// Counts a job among those that may not have ended.
+async fn mark_open(store: &dyn Store, job: &JobId) -> Result<(), StageError> {
+    Ok(store.put(&key::open(job), Bytes::new()).await?)
 }
 
 /// Runs a failed or cancelled job once more, without doing again what is done. `false` when the job
@@ -90,6 +142,9 @@ pub async fn retry(ports: &Ports, job: &JobId) -> Result<bool, StageError> {
     if !ended {
         return Ok(false);
     }
+    // Whoever finds these two and an ended job in the ledger stores the end anew.
+    mark_open(store, job).await?;
+    store.delete(&key::ended(job)).await?;
     let Some(manifest) = manifest(store, job).await? else {
         let request = load_json::<JobRequest>(store, &key::request(job)).await?;
         let Some(request) = request else {
@@ -159,5 +214,6 @@ pub async fn remove(ports: &Ports, job: &JobId) -> Result<(), StageError> {
         delete_all(store, &format!("{folder}/{job}/")).await?;
     }
     store.delete(&key::upload(job)).await?;
+    store.delete(&key::open(job)).await?;
     Ok(ledger.forget(job).await?)
 }

@@ -7,15 +7,15 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use reelmill_common::job::JobStatus;
 use reelmill_common::message::Message;
-use reelmill_common::request::JobRequest;
-use reelmill_common::{TaskId, TaskKey, key};
-use reelmill_ledger::{Claim, Completion, Lease, NewJob};
+use reelmill_common::{TaskId, TaskKey};
+use reelmill_ledger::{Claim, Completion, Lease};
 use reelmill_queue::{Consumer, Delivery, Settlement};
 use tracing::{Instrument as _, Span, field};
 
 use crate::leftovers::clear_attempt;
+use crate::lifecycle::end;
 use crate::metrics::{Attempt, Ended};
-use crate::rebuild::{load_json, publish, rebuild};
+use crate::rebuild::{publish, rebuild, restore};
 use crate::work::{Handler, Outcome, Work};
 use crate::{Ports, Settings, StageError};
 
@@ -142,22 +142,11 @@ impl Stage {
     /// Brings a job that the ledger has forgotten back from the store; `false` when the store does
     /// not know it either.
     async fn make_known(&self, message: &Message) -> Result<bool, StageError> {
-        if rebuild(&self.ports, &message.job).await? {
-            return Ok(true);
-        }
         if message.task != TaskKey::Ingest {
             // No manifest and not about to get one: the job was removed.
-            return Ok(false);
+            return rebuild(&self.ports, &message.job).await;
         }
-        // Not planned yet: all that is known is what was asked for.
-        let store = self.ports.store.as_ref();
-        let request = load_json::<JobRequest>(store, &key::request(&message.job)).await?;
-        let Some(request) = request else {
-            return Ok(false);
-        };
-        let job = NewJob::of(&message.job, &request);
-        self.ports.ledger.create_job(&job).await?;
-        Ok(true)
+        restore(&self.ports, &message.job).await
     }
 
     async fn attempt(&self, work: Work) -> Result<Settlement, StageError> {
@@ -284,12 +273,12 @@ impl Stage {
     }
 
     async fn fail(&self, message: &Message, error: &StageError) -> Result<Settlement, StageError> {
-        let (ledger, job) = (&self.ports.ledger, &message.job);
+        let job = &message.job;
         let job_error = error.job_error(message.task);
         let (failed, job_error) = (JobStatus::Failed, Some(&job_error));
-        let mut status = ledger.finish(job, failed, job_error).await?;
+        let mut status = end(&self.ports, job, failed, job_error).await?;
         if status.is_none() && self.make_known(message).await? {
-            status = ledger.finish(job, failed, job_error).await?;
+            status = end(&self.ports, job, failed, job_error).await?;
         }
         if status != Some(failed) {
             // It ended another way before: what failed was in vain.

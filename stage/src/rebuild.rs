@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use reelmill_common::id::JobId;
-use reelmill_common::job::JobStatus;
+use reelmill_common::job::{JobEnd, JobStatus};
 use reelmill_common::key;
 use reelmill_common::manifest::{Manifest, Revision};
 use reelmill_common::message::{Message, Topic};
+use reelmill_common::request::JobRequest;
 use reelmill_common::{ObjectKey, TaskId, TaskKey};
 use reelmill_ledger::{Completion, NewJob};
 use reelmill_queue::Outgoing;
@@ -140,10 +141,37 @@ pub async fn rebuild(ports: &Ports, job: &JobId) -> Result<bool, StageError> {
     };
     ports.ledger.create_job(&new).await?;
     extend(ports, &manifest, &revisions).await?;
-    if exists(store, &key::certificate(job)).await? {
-        ports.ledger.finish(job, JobStatus::Completed, None).await?;
-    }
+    end_as_stored(ports, job).await?;
     Ok(true)
+}
+
+/// Makes the ledger know a job that it has forgotten, whatever the store has of it: its plan or only
+/// what was asked for, and its end. `false` when the store does not know it either.
+///
+/// # Errors
+/// A port that fails.
+pub async fn restore(ports: &Ports, job: &JobId) -> Result<bool, StageError> {
+    if rebuild(ports, job).await? {
+        return Ok(true);
+    }
+    let store = ports.store.as_ref();
+    let Some(request) = load_json::<JobRequest>(store, &key::request(job)).await? else {
+        return Ok(false);
+    };
+    ports.ledger.create_job(&NewJob::of(job, &request)).await?;
+    end_as_stored(ports, job).await?;
+    Ok(true)
+}
+
+/// Tells the ledger of the end that the store knows of. A certificate is the last word.
+async fn end_as_stored(ports: &Ports, job: &JobId) -> Result<(), StageError> {
+    let (store, ledger) = (ports.store.as_ref(), &ports.ledger);
+    if exists(store, &key::certificate(job)).await? {
+        ledger.finish(job, JobStatus::Completed, None).await?;
+    } else if let Some(end) = load_json::<JobEnd>(store, &key::ended(job)).await? {
+        ledger.finish(job, end.status, end.error.as_ref()).await?;
+    }
+    Ok(())
 }
 
 /// Tells the ledger of every task of a plan, with those whose markers exist as done, and gives

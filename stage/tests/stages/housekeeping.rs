@@ -104,7 +104,12 @@ async fn ended_jobs_are_kept_as_long_as_asked_and_open_ones_stay() {
     keeper(&place, "w1").tick(ended + hour).await;
     assert_eq!(place.ports.ledger.job(&old).await.unwrap(), None);
     let left = place.keys("").await;
-    assert_eq!(left, ["chunks/open/manifest.json", "raw/open/request.json"]);
+    let of_open = [
+        "chunks/open/manifest.json",
+        "open/open",
+        "raw/open/request.json",
+    ];
+    assert_eq!(left, of_open);
     assert_eq!(place.record(&open).await.status, JobStatus::Pending);
 }
 
@@ -140,7 +145,11 @@ async fn an_upload_that_is_whole_becomes_a_job() {
     keeper(&place, "w1").tick(upload.expires_at + 1).await;
     assert_eq!(
         place.keys("").await,
-        ["raw/whole/request.json", "raw/whole/source.json"]
+        [
+            "open/whole",
+            "raw/whole/request.json",
+            "raw/whole/source.json"
+        ]
     );
     assert_eq!(place.record(&upload.job).await.status, JobStatus::Pending);
     assert_eq!(place.messages(Topic::Ingest).await, 1);

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod emptied;
+mod ends;
 mod faults;
 mod handing_back;
 mod housekeeping;
