@@ -107,6 +107,19 @@ want_basics() {
     want ffmpeg has_ffmpeg
 }
 
+includes() {
+    echo "#include <$1>" | cc -E -
+}
+
+# What the backends of a cluster are built with: librdkafka is C, and speaks TLS by OpenSSL.
+want_cluster_build() {
+    want g++ has c++
+    want make has make
+    want pkg-config has pkg-config
+    want libssl-dev includes openssl/ssl.h
+    want zlib1g-dev includes zlib.h
+}
+
 # Whether apt could install a package.
 apt_offers() {
     has apt-get >/dev/null || return 1

@@ -29,6 +29,8 @@ pub struct Settings {
     pub profiles: Vec<Profile>,
     /// The profile of a job that names none.
     pub default_profile: String,
+    /// Whether clients are sent to the store for media files, where it gives links.
+    pub output_links: bool,
     /// Origins whose pages may call the service; `*` is every one.
     pub cors_origins: Vec<String>,
     /// How many requests are worked on at once; more are told to come again.

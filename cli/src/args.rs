@@ -1,5 +1,7 @@
 //! What was typed.
 
+#[cfg(feature = "cluster")]
+mod cluster;
 mod remote;
 
 use std::path::PathBuf;
@@ -9,6 +11,8 @@ use reelmill_common::manifest::Proof;
 
 use crate::config::ConfigArgs;
 
+#[cfg(feature = "cluster")]
+pub(crate) use cluster::*;
 pub(crate) use remote::*;
 
 /// Turns a video into finished renditions: exact, on all cores, resumable, with a proof.
@@ -51,6 +55,18 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Run the HTTP service: takes uploads, transcodes them, gives the outputs out
     Serve(ServeArgs),
+    /// Run the HTTP service alone, for workers elsewhere: on Kafka, S3 and Redis
+    Api(ServeArgs),
+    /// Run a worker alone: as many as there is work for, on Kafka, S3 and Redis
+    Worker(ServeArgs),
+    /// Make the topics on Kafka, or look whether they are as they should be
+    #[cfg(feature = "cluster")]
+    #[command(subcommand)]
+    Topics(TopicsCommand),
+    /// Look at messages that ended without success, and bring them back or drop them
+    #[cfg(feature = "cluster")]
+    #[command(subcommand)]
+    Dlq(DlqCommand),
     /// Ask a service about jobs, and give it some
     Jobs(JobsArgs),
     /// Ask a service about its workers

@@ -19,12 +19,13 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 use args::{Args, Command};
+use commands::serve::Part;
 use failure::Failure;
 
 fn main() -> ExitCode {
     let args = Args::parse();
     // The service says in its settings how it logs.
-    if !matches!(args.command, Command::Serve(_)) {
+    if !is_service(&args.command) {
         logging::of_a_command();
     }
     match run(args) {
@@ -36,11 +37,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// Whether the command runs until it is told to end.
+fn is_service(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Serve(_) | Command::Api(_) | Command::Worker(_)
+    )
+}
+
 fn run(args: Args) -> Result<(), Failure> {
     // The service hashes and copies for many clients at once; the others wait for ffmpeg.
-    let threads = match args.command {
-        Command::Serve(_) => std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
-        _ => 2,
+    let threads = match is_service(&args.command) {
+        true => std::thread::available_parallelism().map_or(2, |n| n.get().max(2)),
+        false => 2,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
@@ -53,7 +62,15 @@ fn run(args: Args) -> Result<(), Failure> {
             Command::Verify(verify) => commands::verify::run(&args.tools, verify).await,
             Command::Profiles(profiles) => commands::profiles::run(&profiles),
             Command::Doctor(doctor) => commands::doctor::run(&args.tools, &doctor).await,
-            Command::Serve(serve) => commands::serve::run(&args.tools, &serve).await,
+            Command::Serve(serve) => commands::serve::run(&args.tools, &serve, Part::Whole).await,
+            Command::Api(api) => commands::serve::run(&args.tools, &api, Part::Api).await,
+            Command::Worker(worker) => {
+                commands::serve::run(&args.tools, &worker, Part::Worker).await
+            }
+            #[cfg(feature = "cluster")]
+            Command::Topics(topics) => commands::topics::run(&topics).await,
+            #[cfg(feature = "cluster")]
+            Command::Dlq(dlq) => commands::dlq::run(&dlq).await,
             Command::Jobs(jobs) => commands::jobs::run(&jobs).await,
             Command::Workers(workers) => commands::workers::run(&workers).await,
             Command::Outputs(outputs) => commands::outputs::run(&outputs).await,

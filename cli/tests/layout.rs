@@ -37,11 +37,12 @@ const STAGE: &[&str] = &[
     "common", "ledger", "media", "queue", "source", "stage", "store",
 ];
 
-/// The features that bring a backend in, by port: only `cli` knows backends.
-const BACKENDS: &[(&str, &[&str])] = &[
-    ("ledger", &["sqlite"]),
-    ("queue", &["sqlite"]),
-    ("store", &["directory"]),
+/// The features that bring a backend in, by port, that of one machine and that of a cluster: only
+/// `cli` knows backends, and those of a cluster by a feature of its own.
+const BACKENDS: &[(&str, &str, &str)] = &[
+    ("ledger", "sqlite", "redis"),
+    ("queue", "sqlite", "kafka"),
+    ("store", "directory", "s3"),
 ];
 
 #[derive(Deserialize)]
@@ -148,14 +149,14 @@ fn only_cli_knows_backends() {
         let name = short(&package.name);
         for dependency in package.dependencies.iter().filter(|d| !d.is_dev()) {
             let port = short(&dependency.name);
-            let Some((_, backends)) = BACKENDS.iter().find(|(of, _)| *of == port) else {
+            let Some((_, embedded, cluster)) = BACKENDS.iter().find(|(of, ..)| *of == port) else {
                 continue;
             };
             let enabled = |feature: &str| dependency.features.iter().any(|f| f == feature);
-            for backend in *backends {
-                match (name == "cli", enabled(backend)) {
+            for (backend, expected) in [(embedded, name == "cli"), (cluster, false)] {
+                match (expected, enabled(backend)) {
                     (true, true) | (false, false) => {}
-                    (true, false) => broken.push(format!("`cli` lacks `{port}/{backend}`")),
+                    (true, false) => broken.push(format!("`{name}` lacks `{port}/{backend}`")),
                     (false, true) => broken.push(format!("`{name}` enables `{port}/{backend}`")),
                 }
             }
@@ -167,7 +168,7 @@ fn only_cli_knows_backends() {
         }
         // A feature of one crate can switch on another's: that would be a back door.
         for (feature, of) in package.features.iter().filter(|_| name != "cli") {
-            for port in BACKENDS.iter().map(|(port, _)| port) {
+            for port in BACKENDS.iter().map(|(port, ..)| port) {
                 let reaches = |what: &String| {
                     what.starts_with(&format!("reelmill-{port}/"))
                         || what.starts_with(&format!("reelmill-{port}?/"))
@@ -186,9 +187,9 @@ fn only_cli_knows_backends() {
 #[test]
 fn the_features_named_here_are_all_the_backends_there_are() {
     for package in workspace().unwrap() {
-        let Some((port, backends)) = BACKENDS
+        let Some((port, embedded, cluster)) = BACKENDS
             .iter()
-            .find(|(port, _)| *port == short(&package.name))
+            .find(|(port, ..)| *port == short(&package.name))
         else {
             continue;
         };
@@ -198,7 +199,19 @@ fn the_features_named_here_are_all_the_backends_there_are() {
             .map(String::as_str)
             .filter(|feature| !["default", "conformance"].contains(feature))
             .collect();
-        let named: BTreeSet<_> = backends.iter().copied().collect();
+        let named = BTreeSet::from([*embedded, *cluster]);
         assert_eq!(features, named, "features of `{port}`");
     }
+}
+
+#[test]
+fn a_cluster_is_one_feature_of_cli() {
+    let packages = workspace().unwrap();
+    let cli = packages.iter().find(|p| short(&p.name) == "cli").unwrap();
+    let all: BTreeSet<_> = BACKENDS
+        .iter()
+        .map(|(port, _, cluster)| format!("reelmill-{port}/{cluster}"))
+        .collect();
+    let named: BTreeSet<_> = cli.features["cluster"].iter().cloned().collect();
+    assert_eq!(named, all);
 }

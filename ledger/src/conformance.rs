@@ -128,11 +128,12 @@ impl Fixture {
 }
 
 /// Expands to a module with one test for each case of the suite. `$fixture` names an async function
-/// without arguments that returns a [`Fixture`].
+/// without arguments that returns a [`Fixture`]. With `ignore = "why"` the tests are left out unless
+/// they are asked for.
 #[macro_export]
 macro_rules! ledger_conformance {
-    ($module:ident, $fixture:ident) => {
-        $crate::ledger_conformance! { @cases $module, $fixture:
+    ($module:ident, $fixture:ident $(, ignore = $why:literal)?) => {
+        $crate::ledger_conformance! { @cases $module, $fixture, { $(#[ignore = $why])? }:
             a_claim_gives_a_lease
             a_held_task_is_held_for_everybody
             of_eight_claimers_one_wins
@@ -189,15 +190,17 @@ macro_rules! ledger_conformance {
             jobs_are_counted_by_status
         }
     };
-    (@cases $module:ident, $fixture:ident: $($case:ident)*) => {
+    (@cases $module:ident, $fixture:ident, $attributes:tt: $($case:ident)*) => {
         mod $module {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    let fixture = super::$fixture().await;
-                    $crate::conformance::$case(&fixture).await;
-                }
-            )*
+            $( $crate::ledger_conformance! { @case $fixture, $attributes, $case } )*
+        }
+    };
+    (@case $fixture:ident, { $($attribute:tt)* }, $case:ident) => {
+        $($attribute)*
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            let fixture = super::$fixture().await;
+            $crate::conformance::$case(&fixture).await;
         }
     };
 }

@@ -24,3 +24,9 @@ impl Retryable for LedgerError {
         "ledger-failed"
     }
 }
+
+/// Of a caller that ends a job with a status that is no end.
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` does not end a job")]
+pub(crate) struct NotTerminal(pub(crate) &'static str);

@@ -2,7 +2,8 @@
 //!
 //! The right to work is a lease held here, not a place in the queue. The ledger holds no unique
 //! data: what it knows can be rebuilt from the store, so a flushed ledger loses nothing. Backends:
-//! SQLite and, later, Redis, where every method is one round trip.
+//! SQLite for the processes of one machine, and Redis for a cluster, where every method is one round
+//! trip.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,9 +19,13 @@ pub mod conformance;
 mod error;
 #[cfg(feature = "conformance")]
 mod faulty;
+#[cfg(feature = "redis")]
+mod redis;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(feature = "redis")]
+pub use crate::redis::{RedisLedger, RedisOptions};
 pub use error::LedgerError;
 #[cfg(feature = "conformance")]
 pub use faulty::FaultyLedger;
@@ -31,6 +36,17 @@ pub use sqlite::{Clock, SqliteLedger};
 
 /// A moment by the ledger's own clock, in milliseconds since 1970; never by a caller's clock.
 pub type Millis = u64;
+
+/// Workers that were silent for so long are forgotten: most ids never come back.
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+const FORGET_WORKERS_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Bounded by three centuries, which every backend can add to what its clock shows.
+#[cfg(any(feature = "redis", feature = "sqlite"))]
+fn millis(duration: Duration) -> Millis {
+    const MOST: Millis = 10_000_000_000_000;
+    Millis::try_from(duration.as_millis()).map_or(MOST, |millis| millis.min(MOST))
+}
 
 /// The right to work on a task for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

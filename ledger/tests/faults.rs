@@ -1,40 +1,51 @@
-//! Answers that get lost: a caller that tries again loses at most the time of a lease.
+//! Answers that get lost: a caller that tries again loses at most the time of a lease. Every backend
+//! runs all of it.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use reelmill_common::job::JobStatus;
 use reelmill_common::request::JobOptions;
 use reelmill_common::{JobId, Retryable as _, TaskId, TaskKey, WorkerId};
-use reelmill_ledger::{
-    Claim, Clock, Completion, Faults, FaultyLedger, Ledger, NewJob, SqliteLedger, When,
-};
-use tempfile::TempDir;
+use reelmill_ledger::conformance::{Guard, Time};
+use reelmill_ledger::{Claim, Completion, Faults, FaultyLedger, Ledger, NewJob, When};
 
+mod backends;
 mod retrying;
+mod shared;
+
+use backends::Backend;
 use retrying::Retrying;
 
-const MINUTE: Duration = Duration::from_secs(60);
+/// Longer than a test is between two calls, and no longer than one may wait.
+const LEASE: Duration = Duration::from_secs(2);
 
 struct Place {
-    _folder: TempDir,
-    now: Arc<AtomicU64>,
+    time: Time,
     ledger: Arc<dyn Ledger>,
+    _guard: Box<dyn Guard>,
 }
 
-fn faulty(faults: Faults) -> Place {
-    let folder = tempfile::tempdir().unwrap();
-    let now = Arc::new(AtomicU64::new(1_700_000_000_000));
-    let shown = Arc::clone(&now);
-    let clock = Clock::new(move || shown.load(Ordering::SeqCst));
-    let ledger = SqliteLedger::open_with_clock(folder.path().join("ledger.db"), clock).unwrap();
-    let ledger = Arc::new(FaultyLedger::new(Arc::new(ledger), faults));
-    Place {
-        _folder: folder,
-        now,
+impl Place {
+    async fn pass(&self, duration: Duration) {
+        match &self.time {
+            Time::Real => tokio::time::sleep(duration).await,
+            Time::Moved(advance) => advance(duration),
+        }
+    }
+}
+
+async fn faulty(open: impl AsyncFn() -> Backend, faults: Faults) -> Place {
+    let Backend {
         ledger,
+        time,
+        guard,
+    } = open().await;
+    Place {
+        time,
+        ledger: Arc::new(FaultyLedger::new(ledger, faults)),
+        _guard: guard,
     }
 }
 
@@ -71,9 +82,8 @@ async fn two_chunks(ledger: &dyn Ledger) {
         .unwrap();
 }
 
-#[tokio::test]
-async fn a_call_that_fails_before_its_effect_changes_nothing() {
-    let place = faulty(Faults::first(1, When::Before).only("complete"));
+async fn a_call_that_fails_before_its_effect_changes_nothing(open: impl AsyncFn() -> Backend) {
+    let place = faulty(open, Faults::first(1, When::Before).only("complete")).await;
     two_chunks(&*place.ledger).await;
     assert!(
         place
@@ -87,31 +97,33 @@ async fn a_call_that_fails_before_its_effect_changes_nothing() {
     assert_eq!(record.completed_chunks, 0);
 }
 
-#[tokio::test]
-async fn a_claim_whose_answer_was_lost_is_held_until_its_lease_ends() {
-    let place = faulty(Faults::first(1, When::After).only("claim"));
+async fn a_claim_whose_answer_was_lost_is_held_until_its_lease_ends(
+    open: impl AsyncFn() -> Backend,
+) {
+    let place = faulty(open, Faults::first(1, When::After).only("claim")).await;
     two_chunks(&*place.ledger).await;
-    let claim = async || place.ledger.claim(&task(0), &worker(), MINUTE, 9).await;
+    let claim = async || place.ledger.claim(&task(0), &worker(), LEASE, 9).await;
     assert!(claim().await.is_err());
-    assert_eq!(claim().await.unwrap(), Claim::Held { remaining: MINUTE });
-    place.now.fetch_add(60_000, Ordering::SeqCst);
+    let Claim::Held { remaining } = claim().await.unwrap() else {
+        panic!("it is held by the claim whose answer was lost");
+    };
+    assert!(remaining <= LEASE, "{remaining:?}");
+    place.pass(remaining).await;
     assert!(matches!(
         claim().await.unwrap(),
         Claim::Claimed { attempt: 2, .. }
     ));
 }
 
-#[tokio::test]
-async fn a_creation_whose_answer_was_lost_was_a_creation() {
-    let place = faulty(Faults::first(1, When::After));
+async fn a_creation_whose_answer_was_lost_was_a_creation(open: impl AsyncFn() -> Backend) {
+    let place = faulty(open, Faults::first(1, When::After)).await;
     let ledger = Retrying::new(Arc::clone(&place.ledger));
     assert!(!ledger.create_job(&new_job()).await.unwrap());
     assert!(ledger.job(&new_job().id).await.unwrap().is_some());
 }
 
-#[tokio::test]
-async fn whole_is_told_although_its_answer_was_lost() {
-    let place = faulty(Faults::first(3, When::After));
+async fn whole_is_told_although_its_answer_was_lost(open: impl AsyncFn() -> Backend) {
+    let place = faulty(open, Faults::first(3, When::After)).await;
     let ledger = Retrying::new(Arc::clone(&place.ledger));
     two_chunks(&ledger).await;
     assert_eq!(
@@ -121,10 +133,9 @@ async fn whole_is_told_although_its_answer_was_lost() {
     assert_eq!(ledger.complete(&task(1)).await.unwrap(), Completion::Whole);
 }
 
-#[tokio::test]
-async fn a_third_of_all_calls_failing_either_way_ends_right() {
+async fn a_third_of_all_calls_failing_either_way_ends_right(open: impl AsyncFn() -> Backend) {
     for seed in 0..4 {
-        let place = faulty(Faults::fraction(333, seed, When::Either));
+        let place = faulty(&open, Faults::fraction(333, seed, When::Either)).await;
         let ledger = Retrying::new(Arc::clone(&place.ledger));
         two_chunks(&ledger).await;
         let mut told = Completion::Partial;
@@ -132,19 +143,16 @@ async fn a_third_of_all_calls_failing_either_way_ends_right() {
             // One whose answer is lost is held by its own worker: wait for the lease to end.
             let lease = loop {
                 match ledger
-                    .claim(&task(index), &worker(), MINUTE, 99)
+                    .claim(&task(index), &worker(), LEASE / 10, 99)
                     .await
                     .unwrap()
                 {
                     Claim::Claimed { lease, .. } => break lease,
-                    Claim::Held { remaining } => {
-                        let millis = u64::try_from(remaining.as_millis()).unwrap();
-                        place.now.fetch_add(millis, Ordering::SeqCst);
-                    }
+                    Claim::Held { remaining } => place.pass(remaining).await,
                     other => panic!("{other:?}"),
                 }
             };
-            assert_eq!(ledger.renew(&[(lease, 50)], MINUTE).await.unwrap(), []);
+            assert_eq!(ledger.renew(&[(lease, 50)], LEASE).await.unwrap(), []);
             told = ledger.complete(&task(index)).await.unwrap();
         }
         assert_eq!(told, Completion::Whole);
@@ -156,4 +164,36 @@ async fn a_third_of_all_calls_failing_either_way_ends_right() {
         let record = ledger.job(&new_job().id).await.unwrap().unwrap();
         assert_eq!((record.completed_chunks, record.completed_frames), (2, 200));
     }
+}
+
+/// One test for each case and backend.
+macro_rules! cases {
+    ($($backend:ident $attributes:tt)*) => {
+        $(
+            mod $backend {
+                cases! { @in $backend $attributes:
+                    a_call_that_fails_before_its_effect_changes_nothing
+                    a_claim_whose_answer_was_lost_is_held_until_its_lease_ends
+                    a_creation_whose_answer_was_lost_was_a_creation
+                    whole_is_told_although_its_answer_was_lost
+                    a_third_of_all_calls_failing_either_way_ends_right
+                }
+            }
+        )*
+    };
+    (@in $backend:ident $attributes:tt: $($case:ident)*) => {
+        $( cases! { @one $backend $attributes $case } )*
+    };
+    (@one $backend:ident { $($attribute:tt)* } $case:ident) => {
+        $($attribute)*
+        #[tokio::test]
+        async fn $case() {
+            super::$case(super::backends::$backend).await;
+        }
+    };
+}
+
+cases! {
+    sqlite {}
+    redis { #[ignore = "needs REELMILL_TEST_REDIS"] }
 }

@@ -31,6 +31,7 @@ pub use sharing::*;
 pub struct Fixture {
     /// The queue.
     pub queue: Arc<dyn Queue>,
+    reach: Duration,
     _guard: Box<dyn Guard>,
 }
 
@@ -44,8 +45,22 @@ impl Fixture {
     pub fn new(queue: Arc<dyn Queue>, guard: impl Guard + 'static) -> Self {
         Self {
             queue,
+            reach: Duration::ZERO,
             _guard: Box::new(guard),
         }
+    }
+
+    /// For a backend that fetches ahead: so long after it was published a message is surely at hand
+    /// wherever it may be given out. Whose turn it is can be told only of those.
+    #[must_use]
+    pub fn reaching_after(mut self, reach: Duration) -> Self {
+        self.reach = reach;
+        self
+    }
+
+    /// Waits until everything that was published is at hand.
+    async fn at_hand(&self) {
+        tokio::time::sleep(self.reach).await;
     }
 
     async fn subscribe(&self, topics: &[Topic]) -> Box<dyn Consumer> {
@@ -58,11 +73,18 @@ impl Fixture {
 }
 
 /// Expands to a module with one test for each case of the suite. `$fixture` names an async function
-/// without arguments that returns a [`Fixture`].
+/// without arguments that returns a [`Fixture`]. Where the tests need what not every machine has,
+/// `ignore = "needs …"` says so.
 #[macro_export]
 macro_rules! queue_conformance {
     ($module:ident, $fixture:ident) => {
-        $crate::queue_conformance! { @cases $module, $fixture:
+        $crate::queue_conformance! { @list {} $module, $fixture }
+    };
+    ($module:ident, $fixture:ident, ignore = $reason:literal) => {
+        $crate::queue_conformance! { @list { #[ignore = $reason] } $module, $fixture }
+    };
+    (@list $attributes:tt $module:ident, $fixture:ident) => {
+        $crate::queue_conformance! { @cases $attributes $module, $fixture:
             a_message_arrives_as_published
             bytes_that_are_no_message_arrive_too
             publishing_nothing_does_nothing
@@ -97,15 +119,17 @@ macro_rules! queue_conformance {
             a_job_with_work_in_hand_waits_for_one_without
         }
     };
-    (@cases $module:ident, $fixture:ident: $($case:ident)*) => {
+    (@cases $attributes:tt $module:ident, $fixture:ident: $($case:ident)*) => {
         mod $module {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    let fixture = super::$fixture().await;
-                    $crate::conformance::$case(&fixture).await;
-                }
-            )*
+            $( $crate::queue_conformance! { @case $attributes $fixture $case } )*
+        }
+    };
+    (@case { $($attribute:tt)* } $fixture:ident $case:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        $($attribute)*
+        async fn $case() {
+            let fixture = super::$fixture().await;
+            $crate::conformance::$case(&fixture).await;
         }
     };
 }

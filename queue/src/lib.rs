@@ -1,8 +1,7 @@
 //! The queue port: deliver work.
 //!
 //! The queue triggers, it owns nothing: whoever is told of a task asks the ledger for the right to
-//! do it. The contract is what Kafka and SQLite can both keep, nothing more. Backends: SQLite and,
-//! later, Kafka.
+//! do it. The contract is what Kafka and SQLite can both keep, nothing more; these are the backends.
 
 use std::time::Duration;
 
@@ -18,6 +17,8 @@ mod dead_letter;
 mod error;
 #[cfg(feature = "conformance")]
 mod faulty;
+#[cfg(feature = "kafka")]
+mod kafka;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -25,6 +26,8 @@ pub use dead_letter::{DeadLetter, DeadLetterError};
 pub use error::QueueError;
 #[cfg(feature = "conformance")]
 pub use faulty::FaultyQueue;
+#[cfg(feature = "kafka")]
+pub use kafka::{DeadLetters, KafkaOptions, KafkaQueue, LetterSource, StoredLetter, TopicPlan};
 #[cfg(feature = "conformance")]
 pub use reelmill_common::faults::{Faults, InjectedFault, When};
 #[cfg(feature = "sqlite")]

@@ -1,25 +1,67 @@
 //! Answers that get lost: at worst a message comes twice.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use reelmill_common::JobId;
-use reelmill_common::request::Priority;
+use std::any::Any;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reelmill_common::JobId;
 use reelmill_common::Retryable as _;
 use reelmill_common::message::Topic;
+use reelmill_common::request::Priority;
 use reelmill_queue::{Faults, FaultyQueue, Outgoing, Queue, Settlement, SqliteQueue, When};
 
+mod broker;
 mod retrying;
+use broker::Cluster;
 use retrying::Retrying;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn faulty(folder: &Path, faults: Faults) -> Arc<dyn Queue> {
-    let queue = SqliteQueue::open(folder.join("queue.db")).unwrap();
-    Arc::new(FaultyQueue::new(Arc::new(queue), faults))
+/// A faulty queue, and what must live as long.
+type Faulty = (Arc<dyn Queue>, Box<dyn Any>);
+
+async fn sqlite(faults: Faults) -> Faulty {
+    let folder = tempfile::tempdir().unwrap();
+    let queue = SqliteQueue::open(folder.path().join("queue.db")).unwrap();
+    let queue = FaultyQueue::new(Arc::new(queue), faults);
+    (Arc::new(queue), Box::new(folder))
+}
+
+async fn kafka(faults: Faults) -> Faulty {
+    let cluster = Cluster::new().await;
+    let queue = FaultyQueue::new(cluster.connect().await, faults);
+    (Arc::new(queue), Box::new(cluster))
+}
+
+macro_rules! over_every_backend {
+    ($($case:ident)*) => {
+        mod over_sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(super::sqlite).await;
+                }
+            )*
+        }
+        mod over_kafka {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                #[ignore = "needs REELMILL_TEST_KAFKA"]
+                async fn $case() {
+                    super::$case(super::kafka).await;
+                }
+            )*
+        }
+    };
+}
+
+over_every_backend! {
+    publishing_again_after_a_lost_answer_delivers_twice_and_never_not_at_all
+    a_settle_that_failed_before_its_effect_leaves_the_delivery_open
+    a_dead_letter_whose_answer_was_lost_is_written_once
+    a_third_of_all_calls_failing_either_way_loses_no_message
 }
 
 fn message(number: u32) -> Outgoing {
@@ -34,11 +76,11 @@ fn message(number: u32) -> Outgoing {
     }
 }
 
-#[tokio::test]
-async fn publishing_again_after_a_lost_answer_delivers_twice_and_never_not_at_all() {
+async fn publishing_again_after_a_lost_answer_delivers_twice_and_never_not_at_all(
+    faulty: impl AsyncFn(Faults) -> Faulty,
+) {
     for (when, expected) in [(When::Before, 1), (When::After, 2)] {
-        let folder = tempfile::tempdir().unwrap();
-        let queue = faulty(folder.path(), Faults::first(1, when).only("publish"));
+        let (queue, _guard) = faulty(Faults::first(1, when).only("publish")).await;
         let error = queue
             .publish(Topic::Chunks, &[message(1)])
             .await
@@ -49,10 +91,11 @@ async fn publishing_again_after_a_lost_answer_delivers_twice_and_never_not_at_al
     }
 }
 
-#[tokio::test]
-async fn a_settle_that_failed_before_its_effect_leaves_the_delivery_open() {
-    let folder = tempfile::tempdir().unwrap();
-    let queue = faulty(folder.path(), Faults::first(1, When::Before).only("settle"));
+async fn a_settle_that_failed_before_its_effect_leaves_the_delivery_open(
+    faulty: impl AsyncFn(Faults) -> Faulty,
+) {
+    let faults = Faults::first(1, When::Before).only("settle");
+    let (queue, _guard) = faulty(faults).await;
     queue.publish(Topic::Chunks, &[message(1)]).await.unwrap();
     let consumer = queue.subscribe(&[Topic::Chunks]).await.unwrap();
     let delivery = consumer.receive(1, PATIENCE).await.unwrap().remove(0);
@@ -70,11 +113,12 @@ async fn a_settle_that_failed_before_its_effect_leaves_the_delivery_open() {
     assert_eq!(messages_of(&*queue, Topic::Chunks).await, Some(0));
 }
 
-#[tokio::test]
-async fn a_dead_letter_whose_answer_was_lost_is_written_once() {
-    let folder = tempfile::tempdir().unwrap();
+async fn a_dead_letter_whose_answer_was_lost_is_written_once(
+    faulty: impl AsyncFn(Faults) -> Faulty,
+) {
     let faults = Faults::first(2, When::After).only("settle");
-    let queue = Retrying::new(faulty(folder.path(), faults));
+    let (queue, _guard) = faulty(faults).await;
+    let queue = Retrying::new(queue);
     queue.publish(Topic::Chunks, &[message(1)]).await.unwrap();
     let consumer = queue.subscribe(&[Topic::Chunks]).await.unwrap();
     let delivery = consumer.receive(1, PATIENCE).await.unwrap().remove(0);
@@ -87,12 +131,13 @@ async fn a_dead_letter_whose_answer_was_lost_is_written_once() {
     assert_eq!(messages_of(&queue, Topic::Chunks).await, Some(0));
 }
 
-#[tokio::test]
-async fn a_third_of_all_calls_failing_either_way_loses_no_message() {
+async fn a_third_of_all_calls_failing_either_way_loses_no_message(
+    faulty: impl AsyncFn(Faults) -> Faulty,
+) {
     for seed in 0..4 {
-        let folder = tempfile::tempdir().unwrap();
         let faults = Faults::fraction(333, seed, When::Either);
-        let queue = Retrying::new(faulty(folder.path(), faults));
+        let (queue, _guard) = faulty(faults).await;
+        let queue = Retrying::new(queue);
         for number in 0..20 {
             queue
                 .publish(Topic::Chunks, &[message(number)])

@@ -16,8 +16,8 @@ use crate::leftovers::{delete_all, named_by};
 use crate::rebuild::{load_json, publish, rebuild};
 use crate::{Ports, StageError, create_json, exists, manifest, publish_missing, revisions};
 
-/// Plans are made for workers that reported within this time.
-const ALIVE: Duration = Duration::from_secs(60);
+/// Plans are made for workers that reported within this time, which is a few of their reports.
+const ALIVE: Duration = Duration::from_secs(15);
 
 /// Submits a job: its request, then its place in the ledger, then the message. Idempotent: after an
 /// error, or to be sure, it is called again with the same request. A request that is there already

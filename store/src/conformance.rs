@@ -66,11 +66,12 @@ impl Fixture {
 }
 
 /// Expands to a module with one test for each case of the suite. `$fixture` names an async function
-/// without arguments that returns a [`Fixture`].
+/// without arguments that returns a [`Fixture`]; attributes after it, such as `#[ignore]` with the
+/// reason, are for every test.
 #[macro_export]
 macro_rules! store_conformance {
-    ($module:ident, $fixture:ident) => {
-        $crate::store_conformance! { @cases $module, $fixture:
+    ($module:ident, $fixture:ident $(, $(#[$attribute:meta])+)?) => {
+        $crate::store_conformance! { @cases $module, $fixture, [$($(#[$attribute])+)?]:
             an_object_reads_as_written
             an_empty_object_is_an_object
             a_large_object_is_whole
@@ -101,17 +102,20 @@ macro_rules! store_conformance {
             pages_make_the_whole_listing
             a_listing_shows_what_changed
             writers_and_deleters_do_not_disturb_each_other
+            clearing_what_is_unfinished_touches_no_object
         }
     };
-    (@cases $module:ident, $fixture:ident: $($case:ident)*) => {
+    (@cases $module:ident, $fixture:ident, $attributes:tt: $($case:ident)*) => {
         mod $module {
-            $(
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $case() {
-                    let fixture = super::$fixture().await;
-                    $crate::conformance::$case(&fixture).await;
-                }
-            )*
+            $($crate::store_conformance! { @case $fixture, $case, $attributes })*
+        }
+    };
+    (@case $fixture:ident, $case:ident, [$($attribute:tt)*]) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        $($attribute)*
+        async fn $case() {
+            let fixture = super::$fixture().await;
+            $crate::conformance::$case(&fixture).await;
         }
     };
 }

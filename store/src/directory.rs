@@ -12,14 +12,14 @@ use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use reelmill_common::ObjectKey;
 
+use crate::staged::Staged;
 use crate::{ObjectMeta, Store, StoreError};
-use staging::Staged;
 
 /// Keeps objects in a directory of a local (or POSIX-like) file system that can put a file in place
 /// only where none is: by a hard link, or by a rename that refuses to replace.
@@ -46,7 +46,7 @@ impl DirectoryStore {
         let root = root.as_ref();
         open(root)
             .map(|root| Self { root })
-            .map_err(|source| backend_error("open", root.display().to_string(), source))
+            .map_err(|source| StoreError::io_at("open", root.display().to_string(), source))
     }
 
     /// Removes at once what dead writers left half-written.
@@ -58,7 +58,7 @@ impl DirectoryStore {
     /// Any failure.
     pub fn recover(&self) -> Result<(), StoreError> {
         staging::clear(&self.root)
-            .map_err(|source| backend_error("clear", self.root.display().to_string(), source))
+            .map_err(|source| StoreError::io_at("clear", self.root.display().to_string(), source))
     }
 
     /// Runs blocking work off the async threads. Work that has begun goes on to its end when the
@@ -87,7 +87,7 @@ impl Store for DirectoryStore {
     async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), StoreError> {
         let name = key.clone();
         self.run("write", key.as_str(), move |root| {
-            put(root, &name, &bytes).map_err(|source| error("write", &name, source))
+            put(root, &name, &bytes).map_err(|source| StoreError::io("write", &name, source))
         })
         .await
     }
@@ -98,7 +98,7 @@ impl Store for DirectoryStore {
             match put_new(root, &name, &bytes) {
                 Ok(true) => Ok(()),
                 Ok(false) => Err(StoreError::AlreadyExists(name)),
-                Err(source) => Err(error("write", &name, source)),
+                Err(source) => Err(StoreError::io("write", &name, source)),
             }
         })
         .await
@@ -107,7 +107,7 @@ impl Store for DirectoryStore {
     async fn put_file(&self, key: &ObjectKey, file: &Path) -> Result<(), StoreError> {
         let (name, file) = (key.clone(), file.to_owned());
         self.run("write", key.as_str(), move |root| {
-            put_file(root, &name, &file).map_err(|source| error("write", &name, source))
+            put_file(root, &name, &file).map_err(|source| StoreError::io("write", &name, source))
         })
         .await
     }
@@ -120,7 +120,7 @@ impl Store for DirectoryStore {
         let name = key.clone();
         self.run("read", key.as_str(), move |root| {
             let (file, meta) = open_object(root, &name)?;
-            read(file, range, meta.len()).map_err(|source| error("read", &name, source))
+            read(file, range, meta.len()).map_err(|source| StoreError::io("read", &name, source))
         })
         .await
     }
@@ -130,7 +130,7 @@ impl Store for DirectoryStore {
         self.run("copy", key.as_str(), move |root| {
             let (mut object, _) = open_object(root, &name)?;
             staging::replace(&path(root, &name), &mut object, &file)
-                .map_err(|source| error("copy", &name, source))
+                .map_err(|source| StoreError::io("copy", &name, source))
         })
         .await
     }
@@ -140,10 +140,10 @@ impl Store for DirectoryStore {
         self.run("look up", key.as_str(), move |root| {
             match fs::metadata(path(root, &name)) {
                 Ok(meta) if meta.is_file() => object_meta(name.clone(), &meta)
-                    .map_err(|source| error("look up", &name, source)),
+                    .map_err(|source| StoreError::io("look up", &name, source)),
                 Ok(_) => Err(StoreError::NotFound(name)),
                 Err(source) if means_missing(&source) => Err(StoreError::NotFound(name)),
-                Err(source) => Err(error("look up", &name, source)),
+                Err(source) => Err(StoreError::io("look up", &name, source)),
             }
         })
         .await
@@ -152,7 +152,7 @@ impl Store for DirectoryStore {
     async fn delete(&self, key: &ObjectKey) -> Result<(), StoreError> {
         let name = key.clone();
         self.run("delete", key.as_str(), move |root| {
-            delete(root, &name).map_err(|source| error("delete", &name, source))
+            delete(root, &name).map_err(|source| StoreError::io("delete", &name, source))
         })
         .await
     }
@@ -166,7 +166,16 @@ impl Store for DirectoryStore {
         let (prefix, after) = (prefix.to_owned(), after.cloned());
         self.run("list", &prefix.clone(), move |root| {
             list::list(root, &prefix, after.as_ref(), limit)
-                .map_err(|source| backend_error("list", prefix, source))
+                .map_err(|source| StoreError::io_at("list", prefix, source))
+        })
+        .await
+    }
+
+    async fn clear_unfinished(&self, older_than: Duration) -> Result<u64, StoreError> {
+        let name = self.root.display().to_string();
+        self.run("clear", &name.clone(), move |root| {
+            staging::clear_older(root, older_than)
+                .map_err(|source| StoreError::io_at("clear", name, source))
         })
         .await
     }
@@ -283,7 +292,7 @@ fn open_object(root: &Path, key: &ObjectKey) -> Result<(File, Metadata), StoreEr
         Ok((file, meta)) if meta.is_file() => Ok((file, meta)),
         Ok(_) => Err(StoreError::NotFound(key.clone())),
         Err(source) if means_missing(&source) => Err(StoreError::NotFound(key.clone())),
-        Err(source) => Err(error("read", key, source)),
+        Err(source) => Err(StoreError::io("read", key, source)),
     }
 }
 
@@ -310,37 +319,6 @@ fn means_missing(error: &io::Error) -> bool {
             | ErrorKind::IsADirectory
             | ErrorKind::InvalidFilename
     )
-}
-
-fn error(action: &'static str, key: &ObjectKey, source: io::Error) -> StoreError {
-    match source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::Full {
-            key: key.clone(),
-            source: Box::new(source),
-        },
-        _ => backend_error(action, key.to_string(), source),
-    }
-}
-
-fn backend_error(action: &'static str, key: String, source: io::Error) -> StoreError {
-    const ENFILE: i32 = 23;
-    const EMFILE: i32 = 24;
-    let retryable = matches!(source.raw_os_error(), Some(ENFILE | EMFILE))
-        || matches!(
-            source.kind(),
-            ErrorKind::Interrupted
-                | ErrorKind::OutOfMemory
-                | ErrorKind::ResourceBusy
-                | ErrorKind::StaleNetworkFileHandle
-                | ErrorKind::TimedOut
-                | ErrorKind::WouldBlock
-        );
-    StoreError::Backend {
-        action,
-        key,
-        retryable,
-        source: Box::new(source),
-    }
 }
 
 #[cfg(test)]

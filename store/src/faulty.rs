@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -44,6 +45,10 @@ impl From<InjectedFault> for StoreError {
 }
 
 #[async_trait]
+#[deny(
+    clippy::missing_trait_methods,
+    reason = "a default would hide what the inner store does"
+)]
 impl Store for FaultyStore {
     async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), StoreError> {
         self.injector.run("put", self.inner.put(key, bytes)).await
@@ -108,6 +113,23 @@ impl Store for FaultyStore {
     ) -> Result<Vec<ObjectMeta>, StoreError> {
         self.injector
             .run("list", self.inner.list(prefix, after, limit))
+            .await
+    }
+
+    async fn link(
+        &self,
+        key: &ObjectKey,
+        content_type: Option<&str>,
+        valid_for: Duration,
+    ) -> Result<Option<String>, StoreError> {
+        self.injector
+            .run("link", self.inner.link(key, content_type, valid_for))
+            .await
+    }
+
+    async fn clear_unfinished(&self, older_than: Duration) -> Result<u64, StoreError> {
+        self.injector
+            .run("clear_unfinished", self.inner.clear_unfinished(older_than))
             .await
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Object storage is the truth of a job: it exists when its manifest exists, a chunk is done when
 //! its done-marker exists, it is finished when its certificate exists. [`Store`] is the contract
-//! that makes this hold; the backends are a directory on this machine and, later, S3.
+//! that makes this hold; the backends are a directory on this machine and a bucket of an S3
+//! service.
 
 use std::ops::Range;
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,6 +25,10 @@ mod directory;
 mod error;
 #[cfg(feature = "conformance")]
 mod faulty;
+#[cfg(feature = "s3")]
+mod s3;
+#[cfg(any(feature = "directory", feature = "s3"))]
+mod staged;
 
 #[cfg(feature = "directory")]
 pub use directory::DirectoryStore;
@@ -32,6 +37,8 @@ pub use error::StoreError;
 pub use faulty::FaultyStore;
 #[cfg(feature = "conformance")]
 pub use reelmill_common::faults::{Faults, InjectedFault, When};
+#[cfg(feature = "s3")]
+pub use s3::{S3Credentials, S3Options, S3Store};
 
 /// What the store knows of an object without reading it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,8 +55,8 @@ pub struct ObjectMeta {
 ///
 /// Every method may be called from any number of tasks and processes at once. A future dropped
 /// half-way leaves either the whole effect or none that a reader could see. Errors tell whether
-/// trying again may help ([`reelmill_common::Retryable`]); nothing is retried inside beyond what a
-/// client library does by itself.
+/// trying again may help ([`reelmill_common::Retryable`]); a backend that reaches a service tries
+/// again by itself first, within bounds.
 #[async_trait]
 pub trait Store: std::fmt::Debug + Send + Sync {
     /// Writes an object, replacing one that is there.
@@ -128,4 +135,45 @@ pub trait Store: std::fmt::Debug + Send + Sync {
         after: Option<&ObjectKey>,
         limit: usize,
     ) -> Result<Vec<ObjectMeta>, StoreError>;
+
+    /// Gives a URL from which a client can read an object without this process, or `None` where
+    /// the store has no such thing.
+    ///
+    /// Whoever holds the link may read the object through it, and nothing else, for `valid_for`
+    /// (at most seven days). It serves ranges and names `content_type` as the object's type where
+    /// one is given. The store does not look whether there is an object: following the link of a
+    /// missing one gives the store's own answer.
+    ///
+    /// # Errors
+    /// Any failure, such as a time that is too long.
+    #[expect(
+        unused_variables,
+        reason = "a store without links needs to know nothing"
+    )]
+    async fn link(
+        &self,
+        key: &ObjectKey,
+        content_type: Option<&str>,
+        valid_for: Duration,
+    ) -> Result<Option<String>, StoreError> {
+        Ok(None)
+    }
+
+    /// Removes what writers that died longer than `older_than` ago left half-written, and tells
+    /// how many such writes it cleared. Objects are never touched.
+    ///
+    /// For a sweeper: nobody sees these leftovers, but they take up room. A write that is still
+    /// going on after `older_than` is taken for dead and fails, so this must be longer than any
+    /// write takes, by more than clocks differ: a day is usual. Idempotent, and any number may
+    /// clear at once.
+    ///
+    /// # Errors
+    /// Any failure; what was cleared until then is gone.
+    #[expect(
+        unused_variables,
+        reason = "a store that leaves nothing has nothing to clear"
+    )]
+    async fn clear_unfinished(&self, older_than: Duration) -> Result<u64, StoreError> {
+        Ok(0)
+    }
 }

@@ -1,13 +1,14 @@
 //! The files that a job delivered.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
 use percent_encoding::percent_decode_str;
-use reelmill_common::{JobId, Sha256, key};
+use reelmill_common::{JobId, ObjectKey, Sha256, key};
 use reelmill_store::StoreError;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -15,6 +16,9 @@ use utoipa::ToSchema;
 use super::answer::{File, answer};
 use crate::jobs::{self, Id, Output};
 use crate::{Api, Problem};
+
+/// How long a link into the store holds: as long as most films.
+const LINK_HOLDS: Duration = Duration::from_secs(3 * 60 * 60);
 
 const CERTIFICATE: &str = "certificate.json";
 
@@ -114,6 +118,7 @@ pub(super) async fn list(
             (String = "video/mp4"), (String = "audio/mp4"),
             (String = "application/vnd.apple.mpegurl"), (String = "application/json"),
             (String = "application/octet-stream"))),
+        (status = 302, description = "Where the service is set so: where the store gives this media file"),
         (status = 304, description = "The client has it"),
         (status = 404, description = "`output-unknown`"),
         (status = 416, description = "`range-beyond`: the file has none of these bytes"),
@@ -146,6 +151,9 @@ pub(super) async fn file(
             return Err(unknown());
         }
         Err(error) => return Err(Problem::of(&error)),
+    }
+    if let Some(elsewhere) = link(&api, &key, output).await? {
+        return Ok(elsewhere);
     }
     let file = File {
         objects: vec![(key, output.bytes)],
@@ -243,4 +251,25 @@ fn unknown() -> Problem {
         "output-unknown",
         "there is no such output: `GET /v1/jobs/{id}/outputs` lists those that a completed job has",
     )
+}
+
+/// Sends the client to the store for a media file, where that is wanted and the store gives links.
+/// Playlists name their files by paths beside their own, so they stay here.
+async fn link(api: &Api, key: &ObjectKey, output: &Output) -> Result<Option<Response>, Problem> {
+    let kind = output.content_type;
+    let is_media = kind.starts_with("video/") || kind.starts_with("audio/");
+    if !api.settings.output_links || !is_media {
+        return Ok(None);
+    }
+    let link = api.ports.store.link(key, Some(kind), LINK_HOLDS).await;
+    let link = link.map_err(|error| Problem::of(&error))?;
+    let Some(Ok(location)) = link.map(HeaderValue::try_from) else {
+        return Ok(None);
+    };
+    const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+    let headers = [
+        (header::LOCATION, location),
+        (header::CACHE_CONTROL, NO_STORE),
+    ];
+    Ok(Some((StatusCode::FOUND, headers).into_response()))
 }

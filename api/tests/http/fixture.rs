@@ -90,6 +90,7 @@ impl Service {
             slots: 2,
             profiles: vec![],
             default_profile: profile::DEFAULT.to_owned(),
+            output_links: false,
             cors_origins: vec![],
             max_requests: 64,
         };

@@ -43,6 +43,7 @@ pub(crate) fn settings(scratch: &Path) -> Settings {
         slots: 2,
         profiles: Vec::new(),
         default_profile: "h264-1080p".to_owned(),
+        output_links: false,
         cors_origins: Vec::new(),
         max_requests: 100,
     }

@@ -10,11 +10,12 @@ use crate::report::{print_json, print_line};
 pub(crate) fn run(tools: &ToolArgs, command: &ConfigCommand) -> Result<(), Failure> {
     match command {
         ConfigCommand::Print { settings, json } => {
-            let values = settings.values(tools.ffmpeg.as_deref())?;
+            let values = settings.values(tools.ffmpeg.as_deref(), false)?;
             let checked = values.settings()?;
             let shown = |name: &str, secret: bool, given: &Given| match given.text.as_str() {
                 "" => None,
-                _ if secret => Some("(hidden)".to_owned()),
+                // A default is no secret.
+                _ if secret && !given.is_default() => Some("(hidden)".to_owned()),
                 "auto" if name == "slots" => Some(checked.slots.to_string()),
                 text => Some(text.to_owned()),
             };

@@ -2,6 +2,8 @@
 
 pub(crate) mod config;
 mod deliver;
+#[cfg(feature = "cluster")]
+pub(crate) mod dlq;
 pub(crate) mod doctor;
 mod intent;
 pub(crate) mod jobs;
@@ -9,6 +11,8 @@ pub(crate) mod outputs;
 pub(crate) mod profiles;
 pub(crate) mod serve;
 mod submit;
+#[cfg(feature = "cluster")]
+pub(crate) mod topics;
 pub(crate) mod transcode;
 pub(crate) mod verify;
 pub(crate) mod workers;

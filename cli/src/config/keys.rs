@@ -201,6 +201,136 @@ pub(crate) const KEYS: &[Key] = &[
         "auto",
         "text, json, or auto: text on a terminal, else json",
     ),
+    key(
+        "queue",
+        "queue",
+        "URI",
+        "embedded",
+        "Where messages wait: embedded, or kafka://HOST:PORT with commas between several",
+    ),
+    key(
+        "store",
+        "store",
+        "URI",
+        "embedded",
+        "Where objects are kept: embedded, or s3://BUCKET, or s3://BUCKET/PREFIX",
+    ),
+    Key {
+        secret: true,
+        ..key(
+            "ledger",
+            "ledger",
+            "URI",
+            "embedded",
+            "Who owns which work: embedded, or redis://HOST:PORT, or rediss:// for TLS",
+        )
+    },
+    key(
+        "roles",
+        "roles",
+        "LIST",
+        "ingest,chunk,merge",
+        "What a worker does: any of ingest, chunk and merge, with commas between",
+    ),
+    key(
+        "metrics_listen",
+        "metrics-listen",
+        "ADDR",
+        "",
+        "Where a worker answers /livez, /readyz and /metrics",
+    ),
+    key(
+        "kafka_group",
+        "kafka-group",
+        "NAME",
+        "transcoding-workers",
+        "The consumer group of the workers",
+    ),
+    Key {
+        secret: true,
+        ..key(
+            "kafka_properties",
+            "kafka-properties",
+            "LIST",
+            "",
+            "Properties of librdkafka as NAME=VALUE with commas between, such as security.protocol=SSL",
+        )
+    },
+    key(
+        "s3_endpoint",
+        "s3-endpoint",
+        "URL",
+        "",
+        "The address of an S3 server that is not AWS",
+    ),
+    key(
+        "s3_link_endpoint",
+        "s3-link-endpoint",
+        "URL",
+        "",
+        "Where clients reach the S3 server, if elsewhere",
+    ),
+    key(
+        "output_links",
+        "output-links",
+        "WHEN",
+        "no",
+        "Whether clients are sent to the store for media: yes, where it gives links, or no",
+    ),
+    key(
+        "s3_region",
+        "s3-region",
+        "NAME",
+        "us-east-1",
+        "The region of the bucket",
+    ),
+    key(
+        "s3_path_style",
+        "s3-path-style",
+        "WHEN",
+        "auto",
+        "Whether the bucket stands in the path: yes, no, or auto: where there is an s3_endpoint",
+    ),
+    key(
+        "s3_access_key",
+        "s3-access-key",
+        "KEY",
+        "",
+        "The id of the access key",
+    ),
+    Key {
+        secret: true,
+        ..key(
+            "s3_secret_key",
+            "s3-secret-key",
+            "KEY",
+            "",
+            "The secret of the access key; better given by variable than by flag",
+        )
+    },
+    Key {
+        secret: true,
+        ..key(
+            "s3_session_token",
+            "s3-session-token",
+            "TOKEN",
+            "",
+            "The token of temporary access keys",
+        )
+    },
+];
+
+/// Variables that programs of this kind have in common, and the settings that they are for where the
+/// service is in parts. A process that is a whole service has its own.
+pub(crate) const COMMON_VARIABLES: &[(&str, &str)] = &[
+    ("KAFKA_BROKERS", "queue"),
+    ("REDIS_URL", "ledger"),
+    ("S3_ENDPOINT", "s3_endpoint"),
+    ("AWS_ENDPOINT_URL_S3", "s3_endpoint"),
+    ("AWS_REGION", "s3_region"),
+    ("AWS_ACCESS_KEY_ID", "s3_access_key"),
+    ("AWS_SECRET_ACCESS_KEY", "s3_secret_key"),
+    ("AWS_SESSION_TOKEN", "s3_session_token"),
 ];
 
 /// Variables beside the settings: those of the client, of finding tools, and of reelmill's tests.
@@ -212,6 +342,9 @@ pub(crate) const OTHER_VARIABLES: &[&str] = &[
     "REELMILL_BLESS",
     "REELMILL_TEST_SEED",
     "REELMILL_TESTING_CACHE",
+    "REELMILL_TEST_KAFKA",
+    "REELMILL_TEST_REDIS",
+    "REELMILL_TEST_S3",
 ];
 
 /// The setting of a name.

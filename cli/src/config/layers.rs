@@ -7,7 +7,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::keys::{KEYS, Key, OTHER_VARIABLES, find, way_out};
+use super::keys::{COMMON_VARIABLES, KEYS, Key, OTHER_VARIABLES, find, way_out};
 use crate::failure::{Exit, Failure, io};
 
 /// Where a value came from.
@@ -36,6 +36,13 @@ pub(crate) struct Given {
     /// Empty where it is not set.
     pub(crate) text: String,
     pub(crate) origin: Origin,
+}
+
+impl Given {
+    /// Whether nobody said anything.
+    pub(crate) fn is_default(&self) -> bool {
+        self.origin == Origin::Default
+    }
 }
 
 /// One layer, or all of them laid over each other: values by the names of their settings.
@@ -145,6 +152,28 @@ pub(crate) fn variables(all: impl Iterator<Item = (OsString, OsString)>) -> Resu
         }
     }
     Ok(layer)
+}
+
+/// What the variables of [`COMMON_VARIABLES`] say.
+pub(crate) fn common_variables(all: impl Iterator<Item = (OsString, OsString)>) -> Layer {
+    let mut layer = Layer::new();
+    for (name, value) in all {
+        let (Some(name), Some(value)) = (name.to_str(), value.to_str()) else {
+            continue;
+        };
+        let known = COMMON_VARIABLES.iter().find(|(common, _)| *common == name);
+        let Some((_, setting)) = known.filter(|_| !value.is_empty()) else {
+            continue;
+        };
+        // Brokers are written as they are, without a scheme.
+        let text = match *setting == "queue" && !value.contains("://") {
+            true => format!("kafka://{value}"),
+            false => value.to_owned(),
+        };
+        let origin = Origin::Variable(name.to_owned());
+        layer.insert(setting, Given { text, origin });
+    }
+    layer
 }
 
 /// Text from outside in one line of bounded length.

@@ -4,6 +4,7 @@
 //! from, and an error points at that layer. What is in [`keys::KEYS`] is all there is.
 
 mod args;
+mod backends;
 mod keys;
 mod layers;
 mod value;
@@ -12,13 +13,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use args::ConfigArgs;
+pub(crate) use args::{ConfigArgs, PortArgs};
+pub(crate) use backends::{Backends, Kafka, LedgerAt, QueueAt, Role, S3, StoreAt};
 pub(crate) use keys::{KEYS, Key};
 pub(crate) use layers::{Given, Layer};
 pub(crate) use value::duration;
 
 use crate::failure::Failure;
-use layers::{Origin, defaults, file, variables};
+use layers::{Origin, common_variables, defaults, file, variables};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,10 @@ impl std::fmt::Debug for Secret {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) data: PathBuf,
+    pub(crate) backends: Backends,
+    pub(crate) roles: Vec<Role>,
+    pub(crate) output_links: bool,
+    pub(crate) metrics_listen: Option<SocketAddr>,
     pub(crate) listen: SocketAddr,
     pub(crate) slots: u32,
     pub(crate) ffmpeg: Option<PathBuf>,
@@ -73,8 +79,16 @@ pub(crate) struct Values(Layer);
 
 impl Values {
     /// What holds for a command with these flags in this process.
-    pub(crate) fn gather(flags: Layer, config: Option<&Path>) -> Result<Self, Failure> {
+    /// `in_parts` is for the processes of a service in parts: they heed [`keys::COMMON_VARIABLES`].
+    pub(crate) fn gather(
+        flags: Layer,
+        config: Option<&Path>,
+        in_parts: bool,
+    ) -> Result<Self, Failure> {
         let mut values = defaults();
+        if in_parts {
+            values.extend(common_variables(std::env::vars_os()));
+        }
         if let Some(path) = config {
             values.extend(file(path)?);
         }
@@ -134,6 +148,13 @@ impl Values {
         };
         let settings = Settings {
             data: self.get("data", not_empty)?.into(),
+            backends: self.backends()?,
+            roles: self.get("roles", backends::roles)?,
+            output_links: self.get("output_links", value::yes_or_no)?,
+            metrics_listen: match self.given("metrics_listen")?.text.is_empty() {
+                true => None,
+                false => Some(self.get("metrics_listen", value::address)?),
+            },
             listen: self.get("listen", value::address)?,
             slots: self.get("slots", value::slots)?,
             ffmpeg: self.ffmpeg()?,

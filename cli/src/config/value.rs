@@ -96,6 +96,15 @@ pub(crate) fn slots(text: &str) -> Result<u32, String> {
     }
 }
 
+/// `yes` or `no`.
+pub(crate) fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err(format!("`{text}` is neither `yes` nor `no`")),
+    }
+}
+
 /// Words with commas between.
 pub(crate) fn list(text: &str) -> Vec<String> {
     let words = text.split(',').map(str::trim);

@@ -1,22 +1,15 @@
 //! What people see: jobs and workers.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use reelmill_common::job::{JobError, JobStatus, Phase};
 use reelmill_common::{JobId, WorkerId};
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
 use super::db::BoxError;
-use super::{millis, tasks};
-use crate::{JobRecord, Millis, NewJob, PhaseStart, WorkerRecord};
-
-/// Workers that were silent for so long are forgotten: most ids never come back.
-const FORGET_WORKERS_AFTER: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-
-#[derive(Debug, thiserror::Error)]
-#[error("`{0}` does not end a job")]
-struct NotTerminal(&'static str);
+use super::tasks;
+use crate::error::NotTerminal;
+use crate::{FORGET_WORKERS_AFTER, JobRecord, Millis, NewJob, PhaseStart, WorkerRecord, millis};
 
 pub(super) fn create(tx: &Transaction<'_>, now: Millis, job: &NewJob) -> Result<bool, BoxError> {
     let created = tx.execute(

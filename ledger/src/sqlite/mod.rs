@@ -20,7 +20,7 @@ use reelmill_common::job::{JobError, JobStatus, Phase};
 use reelmill_common::{JobId, TaskId, TaskKey, WorkerId};
 
 use crate::{
-    Claim, Completion, JobRecord, Lease, Ledger, LedgerError, Millis, NewJob, WorkerRecord,
+    Claim, Completion, JobRecord, Lease, Ledger, LedgerError, Millis, NewJob, WorkerRecord, millis,
 };
 use db::{BoxError, Db, read, transact};
 
@@ -60,13 +60,6 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Clock").finish_non_exhaustive()
     }
-}
-
-/// Bounded by what SQLite can hold, which is far in the future.
-fn millis(duration: Duration) -> Millis {
-    u64::try_from(duration.as_millis())
-        .unwrap_or(u64::MAX)
-        .min(u64::MAX / 4)
 }
 
 impl SqliteLedger {

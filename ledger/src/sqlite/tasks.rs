@@ -6,8 +6,8 @@ use reelmill_common::{JobId, TaskId, TaskKey, WorkerId};
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
 use super::db::BoxError;
-use super::{jobs, millis};
-use crate::{Claim, Completion, Lease, Millis};
+use super::jobs;
+use crate::{Claim, Completion, Lease, Millis, millis};
 
 /// What decides about a claim.
 struct Task {

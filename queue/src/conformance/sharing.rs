@@ -46,9 +46,11 @@ pub async fn a_higher_priority_comes_first(fixture: &Fixture) {
     ];
     let consumer = fixture.subscribe(&[Topic::Chunks]).await;
     fixture.publish(Topic::Chunks, &sent).await;
+    fixture.at_hand().await;
     let first = receive_one(&*consumer).await;
     assert_eq!(first.key, "high/chunk-000");
     retry(&*consumer, &first, Duration::ZERO).await;
+    fixture.at_hand().await;
     let served = jobs_served(&*consumer, 3).await;
     assert_eq!(served, ["high", "normal", "low"]);
     consumer.close().await.unwrap();
@@ -63,6 +65,7 @@ pub async fn a_short_job_does_not_wait_for_a_long_one(fixture: &Fixture) {
     }
     assert_eq!(jobs_served(&*consumer, 3).await, ["long"; 3]);
     fixture.publish(Topic::Chunks, &long("short", 3)).await;
+    fixture.at_hand().await;
     let served = jobs_served(&*consumer, 6).await;
     assert!(served[..2].contains(&"short".to_owned()), "{served:?}");
     let of_short = served.iter().filter(|job| *job == "short").count();
@@ -77,6 +80,7 @@ pub async fn a_job_with_work_in_hand_waits_for_one_without(fixture: &Fixture) {
     fixture.publish(Topic::Chunks, &long("a", 10)).await;
     let in_hand = receive_all(&*consumer, 3).await;
     fixture.publish(Topic::Chunks, &long("b", 10)).await;
+    fixture.at_hand().await;
     let next = receive_all(&*consumer, 3).await;
     let keys: Vec<_> = next.iter().map(|delivery| delivery.key.as_str()).collect();
     assert!(keys.iter().all(|key| key.starts_with("b/")), "{keys:?}");

@@ -194,3 +194,20 @@ pub async fn writers_and_deleters_do_not_disturb_each_other(fixture: &Fixture) {
     tasks.join_all().await;
     assert_eq!(listed(&*fixture.store, "").await, Vec::<String>::new());
 }
+
+/// Also right after they were written, by every way of writing.
+pub async fn clearing_what_is_unfinished_touches_no_object(fixture: &Fixture) {
+    let store = &fixture.store;
+    let names = ["a/file", "a/new", "a/put"];
+    store.put_new(&key(names[1]), "x".into()).await.unwrap();
+    store.put(&key(names[2]), "x".into()).await.unwrap();
+    for age in [Duration::MAX, Duration::from_secs(60 * 60), Duration::ZERO] {
+        let file = fixture.file("file", b"x");
+        store.put_file(&key(names[0]), &file).await.unwrap();
+        assert_eq!(store.clear_unfinished(age).await.unwrap(), 0, "{age:?}");
+        assert_eq!(listed(&**store, "").await, names);
+    }
+    for name in names {
+        assert_eq!(store.get(&key(name)).await.unwrap(), "x");
+    }
+}

@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Seek, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
+
+use crate::staged::Staged;
 
 /// No part of a key begins with a dot, so no key can name this folder.
 pub(super) const FOLDER: &str = ".staging";
@@ -23,17 +24,29 @@ pub(super) fn prepare(root: &Path) -> io::Result<()> {
     if let Some(parent) = root.parent() {
         sync_folder(parent)?;
     }
-    let oldest = seconds(SystemTime::now()).saturating_sub(STALE_AFTER.as_secs());
-    for entry in fs::read_dir(&folder)? {
+    clear_older(root, STALE_AFTER)?;
+    Ok(())
+}
+
+/// Removes what was staged longer than `age` ago, and tells how many files that were.
+pub(super) fn clear_older(root: &Path, age: Duration) -> io::Result<u64> {
+    let oldest = seconds(SystemTime::now()).saturating_sub(age.as_secs());
+    let mut cleared = 0;
+    for entry in fs::read_dir(root.join(FOLDER))? {
         let path = entry?.path();
-        if written_at(&path).is_some_and(|at| at < oldest) {
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => tracing::debug!(file = %path.display(), "removed a stale staged file"),
+        if written_at(&path).is_none_or(|at| at >= oldest) {
+            continue;
+        }
+        match fs::remove_file(&path) {
+            Ok(()) => {
+                cleared += 1;
+                tracing::debug!(file = %path.display(), "removed a stale staged file");
             }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(cleared)
 }
 
 /// Removes whatever is staged: for the one who knows that every writer is dead.
@@ -52,31 +65,10 @@ fn written_at(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.split('-').next()?.parse().ok()
 }
 
-fn seconds(time: SystemTime) -> u64 {
+pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs()
-}
-
-/// A name that no other writer uses: the time, the process, and a count.
-fn unique_name() -> String {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    format!(
-        "{}-{:09}-{}-{count}",
-        now.as_secs(),
-        now.subsec_nanos(),
-        std::process::id()
-    )
-}
-
-/// A whole file on disk that is not in place yet; what is left of it goes when this is dropped.
-#[derive(Debug)]
-pub(super) struct Staged {
-    path: PathBuf,
 }
 
 impl Staged {
@@ -95,28 +87,6 @@ impl Staged {
         io::copy(&mut from, &mut file)?;
         file.sync_all()?;
         Ok(staged)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn create(folder: &Path, prefix: &str) -> io::Result<(Self, File)> {
-        let path = folder.join(format!("{prefix}{}", unique_name()));
-        let file = File::options().write(true).create_new(true).open(&path)?;
-        Ok((Self { path }, file))
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        // Also after a rename: between two links of one file it does nothing.
-        match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                tracing::debug!(file = %self.path.display(), %error, "a staged file was left behind");
-            }
-            _ => {}
-        }
     }
 }
 
@@ -218,25 +188,19 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 /// Puts the object at `path`, already open as `object`, at `file`: as a link where the file system
 /// can, else as a copy.
 pub(super) fn replace(path: &Path, object: &mut File, file: &Path) -> io::Result<()> {
-    let folder = match file.parent() {
-        Some(parent) if parent != Path::new("") => parent,
-        _ => Path::new("."),
-    };
-    let link = Staged {
-        path: folder.join(format!(".reelmill-{}", unique_name())),
-    };
-    if fs::hard_link(path, &link.path).is_ok() {
-        return fs::rename(&link.path, file);
+    let link = Staged::beside(file);
+    if fs::hard_link(path, link.path()).is_ok() {
+        return fs::rename(link.path(), file);
     }
-    copy_over(object, folder, file)
+    copy_over(object, file)
 }
 
 /// Replaces `file` by what `object` holds from its start.
-pub(super) fn copy_over(object: &mut File, folder: &Path, file: &Path) -> io::Result<()> {
-    let (staged, mut copy) = Staged::create(folder, ".reelmill-")?;
+pub(super) fn copy_over(object: &mut File, file: &Path) -> io::Result<()> {
+    let (staged, mut copy) = Staged::create_beside(file)?;
     object.rewind()?;
     io::copy(object, &mut copy)?;
     // A name must not become durable before what it names.
     copy.sync_all()?;
-    fs::rename(&staged.path, file)
+    fs::rename(staged.path(), file)
 }

@@ -75,7 +75,7 @@ fn an_object_is_copied_where_it_cannot_be_linked() {
     fs::write(&object, "object").unwrap();
     fs::write(&file, "something longer").unwrap();
     let mut open = File::open(&object).unwrap();
-    staging::copy_over(&mut open, folder.path(), &file).unwrap();
+    staging::copy_over(&mut open, &file).unwrap();
     assert_eq!(fs::read_to_string(&file).unwrap(), "object");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     // The object's name has gone since it was opened: what was opened is still what is wanted.
@@ -210,7 +210,7 @@ fn a_file_in_place_of_the_root_is_refused() {
 fn errors_carry_a_decision() {
     const ENOSPC: i32 = 28;
     const EDQUOT: i32 = 122;
-    let made = |code| error("write", &key("a"), io::Error::from_raw_os_error(code));
+    let made = |code| StoreError::io("write", &key("a"), io::Error::from_raw_os_error(code));
     for code in [ENOSPC, EDQUOT] {
         let full = made(code);
         assert!(matches!(full, StoreError::Full { .. }), "{full:?}");
@@ -234,5 +234,19 @@ fn recovery_does_not_wait_a_day() {
     DirectoryStore::open(folder.path().join("store")).unwrap();
     assert_eq!(staged(&folder), [name]);
     store.recover().unwrap();
+    assert_eq!(staged(&folder), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_dead_writers_left_is_cleared_by_its_age() {
+    let (folder, store) = store();
+    let hour = Duration::from_secs(60 * 60);
+    let begun = staging::seconds(SystemTime::now() - 2 * hour);
+    let left = format!("{begun}-000000000-1-0");
+    fs::write(folder.path().join("store/.staging").join(&left), "half").unwrap();
+    assert_eq!(store.clear_unfinished(3 * hour).await.unwrap(), 0);
+    assert_eq!(staged(&folder), [left]);
+    assert_eq!(store.clear_unfinished(hour).await.unwrap(), 1);
+    assert_eq!(store.clear_unfinished(hour).await.unwrap(), 0);
     assert_eq!(staged(&folder), Vec::<String>::new());
 }

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -63,5 +64,16 @@ impl Store for Retrying {
         limit: usize,
     ) -> Result<Vec<ObjectMeta>, StoreError> {
         retry!(self.0.list(prefix, after, limit))
+    }
+    async fn link(
+        &self,
+        key: &ObjectKey,
+        content_type: Option<&str>,
+        valid_for: Duration,
+    ) -> Result<Option<String>, StoreError> {
+        retry!(self.0.link(key, content_type, valid_for))
+    }
+    async fn clear_unfinished(&self, older_than: Duration) -> Result<u64, StoreError> {
+        retry!(self.0.clear_unfinished(older_than))
     }
 }

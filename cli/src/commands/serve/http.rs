@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use reelmill_api::server::{Limits, serve, tls};
-use reelmill_api::{Api, Keys, router};
+use reelmill_api::{Api, Keys, health, router};
 use reelmill_common::profile::Profile;
 use reelmill_stage::{Ports, Shutdown};
 use tokio::net::TcpListener;
 
+use super::Part;
 use crate::config::Settings;
 use crate::failure::{Exit, Failure, io};
 
 /// Keys and certificates: what must be right before anything is begun.
 #[derive(Debug)]
 pub(super) struct Front {
+    part: Part,
     keys: Option<Keys>,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
@@ -32,8 +34,15 @@ pub(super) struct Service {
 }
 
 impl Front {
-    /// Reads keys and certificates.
-    pub(super) fn read(settings: &Settings) -> Result<Self, Failure> {
+    /// Reads keys and certificates. What a worker answers needs neither.
+    pub(super) fn read(settings: &Settings, part: Part) -> Result<Self, Failure> {
+        if part == Part::Worker {
+            return Ok(Self {
+                part,
+                keys: None,
+                tls: None,
+            });
+        }
         let keys = match (&settings.api_key, &settings.api_keys_file) {
             (Some(key), _) => {
                 let keys = Keys::single(&key.0);
@@ -58,7 +67,7 @@ impl Front {
             }
             None => None,
         };
-        Ok(Self { keys, tls })
+        Ok(Self { part, keys, tls })
     }
 
     /// Where the service is reached.
@@ -71,13 +80,18 @@ impl Front {
     }
 }
 
-/// Serves until shutdown, then until the requests in hand are answered.
+/// Serves until shutdown, then until the requests in hand are answered. Without a listener it only
+/// waits.
 pub(super) async fn start_http(
-    listener: TcpListener,
+    listener: Option<TcpListener>,
     front: Front,
     service: Service,
     settings: Settings,
 ) {
+    let Some(listener) = listener else {
+        let mut shutdown = service.shutdown;
+        return shutdown.wait().await;
+    };
     let limits = Limits {
         header_timeout: settings.header_timeout,
         stall_timeout: settings.body_stall_timeout,
@@ -93,6 +107,7 @@ pub(super) async fn start_http(
         slots: settings.slots,
         profiles: service.profiles,
         default_profile: settings.default_profile,
+        output_links: settings.output_links,
         cors_origins: settings.cors_origins,
         max_requests: settings.max_requests,
     };
@@ -100,12 +115,9 @@ pub(super) async fn start_http(
     let mut api = Api::new(service.ports, how, service.shutdown.clone());
     api.keys = front.keys;
     api.metrics = Arc::new(move || metrics.render());
-    serve(
-        listener,
-        front.tls,
-        limits,
-        router(Arc::new(api)),
-        service.shutdown,
-    )
-    .await;
+    let router = match front.part {
+        Part::Whole | Part::Api => router(Arc::new(api)),
+        Part::Worker => health(Arc::new(api)),
+    };
+    serve(listener, front.tls, limits, router, service.shutdown).await;
 }

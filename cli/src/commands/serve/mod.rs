@@ -1,15 +1,17 @@
-//! `reelmill serve`: the HTTP service and the workers in one process, on a folder of this machine.
+//! `reelmill serve`, `api` and `worker`: the HTTP service and the workers, in one process or apart.
 
 mod background;
 mod http;
 mod observe;
+mod part;
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reelmill_common::WorkerId;
+use reelmill_common::message::Topic;
 use reelmill_common::profile::{self, Profile};
 use reelmill_ledger::WorkerRecord;
 use reelmill_media::Tools;
@@ -27,7 +29,9 @@ use crate::logging;
 use crate::metrics;
 use crate::report::print_line;
 use crate::stop::Stop;
-use crate::wire::{Machine, Slots, Stage, embedded};
+use crate::wire::{Machine, Slots, Stage, ports};
+
+pub(crate) use part::Part;
 
 /// Beside the encodes, so that a long scan or join does not hold up those of other jobs.
 const SCANS: u32 = 2;
@@ -39,51 +43,76 @@ const RESTART_AFTER: Duration = Duration::from_secs(5);
 /// How often what nobody else does is looked for: time limits, retention, uploads that expired.
 const HOUSEKEEP_EVERY: Duration = Duration::from_secs(10);
 
-pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failure> {
-    let settings = args.settings.values(tools.ffmpeg.as_deref())?.settings()?;
+/// Runs a part of the service until it is told to end.
+pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs, part: Part) -> Result<(), Failure> {
+    let values = args
+        .settings
+        .values(tools.ffmpeg.as_deref(), part != Part::Whole)?;
+    let settings = values.settings()?;
+    part.fits(&settings)?;
     let json_logs = logging::of_the_service(&settings)?;
     let profiles = profiles(&settings)?;
-    let front = http::Front::read(&settings)?;
+    let front = http::Front::read(&settings, part)?;
     let metrics = metrics::install()?;
     let data = DataFolder::open(&settings.data)?;
     let scratch = data.fresh("scratch")?;
-    let tools = Tools::find(settings.ffmpeg.as_deref(), &scratch).await?;
+    let tools = match part {
+        Part::Api => None,
+        Part::Whole | Part::Worker => {
+            Some(Tools::find(settings.ffmpeg.as_deref(), &scratch).await?)
+        }
+    };
     // Asked for before anything is begun, so that a signal that comes meanwhile is not missed.
     let mut stop = Stop::new()?;
-    let listener = listen(&settings).await?;
-    background::constants(&tools.version);
-    let worker = WorkerId::new("local").map_err(|error| Failure::failed(error.to_string()))?;
-    let ports = embedded(&data.path, &worker).await?;
-    let caching = SourceSettings {
-        cache: data.fresh("cache")?,
-        cache_bytes: settings.source_cache,
+    let listener = match part.address(&settings) {
+        Some((address, flag)) => Some(listen(address, flag).await?),
+        None => None,
     };
-    let machine = Machine {
-        sources: Arc::new(Sources::new(Arc::clone(&ports.store), caching)),
-        ports,
-        tools: Arc::new(tools),
-        scratch,
-        worker,
-        slots: Slots {
-            ingest: SCANS,
-            chunks: settings.slots,
-            merges: MERGES,
-        },
-        lease: settings.lease,
-    };
+    background::constants(tools.as_ref().map_or("none", |tools| &tools.version));
+    let worker = Part::worker(&settings)?;
+    let ports = ports(&settings.backends, &data.path, &worker).await?;
     let (switch, shutdown) = Shutdown::new();
-    let url = front.url(&listener)?;
-    resume(&machine.ports).await?;
-    let mut work = start(&machine, &metrics, &settings, &shutdown);
+    let url = listener.as_ref().map(|listener| front.url(listener));
+    let url = url.transpose()?;
+    if part == Part::Whole {
+        resume(&ports).await?;
+    }
+    let mut work = JoinSet::new();
+    work.spawn(background::numbers(
+        ports.clone(),
+        metrics.clone(),
+        shutdown.clone(),
+    ));
+    if let Some(tools) = tools {
+        let caching = SourceSettings {
+            cache: data.fresh("cache")?,
+            cache_bytes: settings.source_cache,
+        };
+        let machine = Machine {
+            sources: Arc::new(Sources::new(Arc::clone(&ports.store), caching)),
+            ports: ports.clone(),
+            tools: Arc::new(tools),
+            scratch,
+            worker,
+            slots: Slots {
+                ingest: SCANS,
+                chunks: settings.slots,
+                merges: MERGES,
+            },
+            lease: settings.lease,
+        };
+        start(&mut work, &machine, &settings, &shutdown);
+    }
     let api = http::Service {
-        ports: machine.ports.clone(),
+        ports,
         scratch: data.fresh("incoming")?,
         profiles,
         metrics,
         shutdown: shutdown.clone(),
     };
-    let mut service = tokio::spawn(http::start_http(listener, front, api, settings.clone()));
-    say_where(&url, json_logs);
+    let serving = http::start_http(listener, front, api, settings.clone());
+    let mut service = tokio::spawn(serving);
+    say_where(url.as_deref(), json_logs);
 
     tokio::select! {
         () = stop.wait() => {}
@@ -113,23 +142,20 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs) -> Result<(), Failur
     }
 }
 
-/// Starts the stages and what goes on beside them.
-fn start(
-    machine: &Machine,
-    metrics: &metrics_exporter_prometheus::PrometheusHandle,
-    settings: &Settings,
-    shutdown: &Shutdown,
-) -> JoinSet<()> {
+/// Starts the stages of this process's roles and what goes on beside them.
+fn start(work: &mut JoinSet<()>, machine: &Machine, settings: &Settings, shutdown: &Shutdown) {
     let ports = &machine.ports;
-    let mut work = JoinSet::new();
-    for stage in machine.stages() {
+    let topics: Vec<Topic> = settings.roles.iter().map(|role| role.topic()).collect();
+    let mine = |stage: &Stage| topics.contains(&stage.topic);
+    for stage in machine.stages().into_iter().filter(mine) {
         let stage = observe::observed(stage, ports);
-        let starts = keep_running(machine, stage, shutdown.clone());
-        work.spawn(starts);
+        work.spawn(keep_running(machine, stage, shutdown.clone()));
     }
+    let encodes = topics.contains(&Topic::Chunks);
     let worker = WorkerRecord {
         id: machine.worker.clone(),
-        slots: machine.slots.chunks,
+        // Plans are made for the encodes that all workers together have room for.
+        slots: if encodes { machine.slots.chunks } else { 0 },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ffmpeg: machine.tools.version.clone(),
         last_heartbeat: 0,
@@ -146,12 +172,6 @@ fn start(
         slots: machine.slots.chunks,
     };
     work.spawn(housekeep(ports.clone(), house, shutdown.clone()));
-    work.spawn(background::numbers(
-        ports.clone(),
-        metrics.clone(),
-        shutdown.clone(),
-    ));
-    work
 }
 
 /// Runs a stage, again after a port has failed it: a disk that was full may have room by then.
@@ -178,22 +198,27 @@ fn keep_running(
     }
 }
 
-async fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
-    let address = settings.listen;
+async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         let message =
-            format!("cannot listen on `{address}`: {error}: choose another with --listen");
+            format!("cannot listen on `{address}`: {error}: choose another with --{flag}");
         Failure::new(Exit::Failed, "cannot-listen", message)
     })
 }
 
 /// Standard output is for whoever started the service, standard error for whoever looks at it.
-fn say_where(url: &str, json_logs: bool) {
+fn say_where(url: Option<&str>, json_logs: bool) {
+    let words = match url {
+        Some(url) => format!("listening on {url}"),
+        None => "working".to_owned(),
+    };
     match json_logs {
-        true => tracing::info!("listening on {url}"),
-        false => drop(writeln!(std::io::stderr(), "listening on {url}")),
+        true => tracing::info!("{words}"),
+        false => drop(writeln!(std::io::stderr(), "{words}")),
     }
-    print_line(url);
+    if let Some(url) = url {
+        print_line(url);
+    }
 }
 
 /// The profiles of the user's folder, sorted by name.

@@ -1,55 +1,30 @@
-//! The embedded ports and the stages on them: the only place that knows every backend.
+//! The ports and the stages on them: the only place that knows every backend.
+
+#[cfg(feature = "cluster")]
+pub(crate) mod cluster;
+#[cfg(not(feature = "cluster"))]
+#[path = "no_cluster.rs"]
+mod cluster;
+mod ports;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use reelmill_common::message::Topic;
 use reelmill_common::{TaskKey, WorkerId};
-use reelmill_ledger::SqliteLedger;
 use reelmill_media::Tools;
 use reelmill_merger::Merger;
-use reelmill_queue::SqliteQueue;
 use reelmill_source::Sources;
 use reelmill_splitter::Splitter;
 use reelmill_stage::{Handler, Outcome, Ports, Settings, Shutdown, StageError, Work, run};
-use reelmill_store::DirectoryStore;
 use reelmill_worker::Worker;
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use crate::failure::Failure;
-use crate::folder::STORE;
-
-/// The three ports in a folder of this machine, which the caller must have locked.
-pub(crate) async fn embedded(folder: &Path, worker: &WorkerId) -> Result<Ports, Failure> {
-    let store = store(folder)?;
-    // Whoever worked here before is dead: the folder's lock is ours.
-    store.recover().map_err(|error| Failure::of(&error))?;
-    let queue =
-        SqliteQueue::open(folder.join("queue.sqlite")).map_err(|error| Failure::of(&error))?;
-    let ledger =
-        SqliteLedger::open(folder.join("ledger.sqlite")).map_err(|error| Failure::of(&error))?;
-    queue.recover().await.map_err(|error| Failure::of(&error))?;
-    let ports = Ports {
-        queue: Arc::new(queue),
-        ledger: Arc::new(ledger),
-        store: Arc::new(store),
-    };
-    ports
-        .ledger
-        .release_all(worker)
-        .await
-        .map_err(|error| Failure::of(&error))?;
-    Ok(ports)
-}
-
-/// The store of [`embedded`] ports.
-pub(crate) fn store(folder: &Path) -> Result<DirectoryStore, Failure> {
-    DirectoryStore::open(folder.join(STORE)).map_err(|error| Failure::of(&error))
-}
+pub(crate) use ports::{embedded, ports, store};
 
 /// What the stages of one process share.
 #[derive(Clone, Debug)]

@@ -1,0 +1,220 @@
+//! Looks at topics and offsets without being a member of the group.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::{Message as _, Offset, TopicPartitionList};
+
+use super::error::Trouble;
+use super::options::KafkaOptions;
+use super::record::Incoming;
+use super::report::Reporter;
+use super::stream::{Place, Stream};
+
+const POLL: Duration = Duration::from_millis(100);
+
+/// How many events may wait between two questions.
+const STALE_EVENTS: usize = 1000;
+
+impl ConsumerContext for Reporter {}
+
+/// Its calls wait for brokers.
+pub(super) struct Reader {
+    options: Arc<KafkaOptions>,
+    consumer: BaseConsumer<Reporter>,
+    reporter: Reporter,
+}
+
+/// An end of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The first offset that there is.
+    First,
+    /// The offset that the next message will have.
+    Last,
+}
+
+impl Reader {
+    /// Begins at offsets that it is told.
+    pub(super) fn of_offsets(options: &Arc<KafkaOptions>) -> Result<Self, Trouble> {
+        let mut config = options.reader(false);
+        // One message of each partition is all that is ever wanted.
+        for (name, value) in [
+            ("queued.min.messages", "1"),
+            ("fetch.message.max.bytes", "65536"),
+            ("fetch.queue.backoff.ms", "0"),
+        ] {
+            config.set(name, value);
+        }
+        Self::open(options, &config)
+    }
+
+    /// Reads topics from end to end.
+    pub(super) fn of_everything(options: &Arc<KafkaOptions>) -> Result<Self, Trouble> {
+        Self::open(options, &options.reader(true))
+    }
+
+    fn open(options: &Arc<KafkaOptions>, config: &rdkafka::ClientConfig) -> Result<Self, Trouble> {
+        let reporter = Reporter::asked("reader");
+        let consumer = config
+            .create_with_context(reporter.clone())
+            .map_err(|error| Trouble::of(&error, &options.brokers, None))?;
+        Ok(Self {
+            options: Arc::clone(options),
+            consumer,
+            reporter,
+        })
+    }
+
+    /// What the group has committed of each place, where it has.
+    pub(super) fn committed(
+        &self,
+        places: &[Place],
+        deadline: Instant,
+    ) -> Result<HashMap<Place, i64>, Trouble> {
+        let list = self.list(places.iter().map(|place| (*place, Offset::Invalid)))?;
+        let committed = self.consumer.committed_offsets(list, left(deadline));
+        Ok(self.offsets(&self.understood(committed)?))
+    }
+
+    /// Where each place begins or ends.
+    pub(super) fn ends(
+        &self,
+        places: &[Place],
+        which: End,
+        deadline: Instant,
+    ) -> Result<HashMap<Place, i64>, Trouble> {
+        // The client answers nothing when asked for nothing.
+        if places.is_empty() {
+            return Ok(HashMap::new());
+        }
+        // On the wire these are times before all others.
+        let time = match which {
+            End::First => Offset::Beginning,
+            End::Last => Offset::End,
+        };
+        let list = self.list(places.iter().map(|place| (*place, time)))?;
+        let found = self.consumer.offsets_for_times(list, left(deadline));
+        Ok(self.offsets(&self.understood(found)?))
+    }
+
+    /// The first message at or after each offset; of some, when time is up before.
+    pub(super) fn read_at(
+        &self,
+        from: &[(Place, i64)],
+        deadline: Instant,
+    ) -> Result<Vec<Incoming>, Trouble> {
+        self.drop_stale_events();
+        let offsets = from.iter();
+        let list = self.list(offsets.map(|(place, offset)| (*place, Offset::Offset(*offset))))?;
+        self.understood(self.consumer.assign(&list))?;
+        let mut found = HashMap::new();
+        while found.len() < from.len() && Instant::now() < deadline {
+            if let Some(Ok(message)) = self.consumer.poll(POLL)
+                && let Some(message) = self.incoming(&message)
+            {
+                found.entry(message.place).or_insert(message);
+            }
+        }
+        self.understood(self.consumer.unassign())?;
+        Ok(found.into_values().collect())
+    }
+
+    /// Gives every message of a stream to `each`, up to the end that each partition has meanwhile.
+    pub(super) fn read_all(
+        &self,
+        stream: Stream,
+        partitions: u32,
+        mut each: impl FnMut(Incoming),
+    ) -> Result<(), Trouble> {
+        let numbers: Vec<i32> = (0..i32::try_from(partitions).unwrap_or(i32::MAX)).collect();
+        let places = numbers.iter().map(|partition| Place {
+            stream,
+            partition: *partition,
+        });
+        let list = self.list(places.map(|place| (place, Offset::Beginning)))?;
+        self.understood(self.consumer.assign(&list))?;
+        let mut unread: HashSet<i32> = numbers.into_iter().collect();
+        let mut deadline = Instant::now() + self.options.request_timeout;
+        while !unread.is_empty() {
+            match self.consumer.poll(POLL) {
+                Some(Ok(message)) => {
+                    self.incoming(&message).map(&mut each);
+                    deadline = Instant::now() + self.options.request_timeout;
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    unread.remove(&partition);
+                }
+                Some(Err(_)) | None if Instant::now() < deadline => {}
+                Some(Err(error)) => return Err(self.meaning(&error)),
+                None => return Err(self.silence()),
+            }
+        }
+        self.understood(self.consumer.unassign())
+    }
+
+    /// What was said while nobody asked.
+    fn drop_stale_events(&self) {
+        for _ in 0..STALE_EVENTS {
+            if self.consumer.poll(Duration::ZERO).is_none() {
+                break;
+            }
+        }
+    }
+
+    fn incoming(&self, message: &BorrowedMessage<'_>) -> Option<Incoming> {
+        let stream = Stream::named(message.topic(), &self.options.topic_prefix)?;
+        let partition = message.partition();
+        Some(Incoming::read(message, Place { stream, partition }))
+    }
+
+    fn list(
+        &self,
+        places: impl IntoIterator<Item = (Place, Offset)>,
+    ) -> Result<TopicPartitionList, Trouble> {
+        let mut list = TopicPartitionList::new();
+        for (Place { stream, partition }, offset) in places {
+            let topic = stream.name(&self.options.topic_prefix);
+            self.understood(list.add_partition_offset(&topic, partition, offset))?;
+        }
+        Ok(list)
+    }
+
+    fn offsets(&self, list: &TopicPartitionList) -> HashMap<Place, i64> {
+        let elements = list.elements();
+        let offsets = elements.iter().filter_map(|element| {
+            let stream = Stream::named(element.topic(), &self.options.topic_prefix)?;
+            let partition = element.partition();
+            match (element.error(), element.offset()) {
+                (Ok(()), Offset::Offset(offset)) => Some((Place { stream, partition }, offset)),
+                _ => None,
+            }
+        });
+        offsets.collect()
+    }
+
+    fn understood<T>(&self, answer: KafkaResult<T>) -> Result<T, Trouble> {
+        answer.map_err(|error| self.meaning(&error))
+    }
+
+    fn meaning(&self, error: &KafkaError) -> Trouble {
+        self.drop_stale_events();
+        let trouble = Trouble::of(error, &self.options.brokers, None);
+        trouble.because(self.reporter.last_reason())
+    }
+
+    fn silence(&self) -> Trouble {
+        let error = KafkaError::Global(rdkafka::error::RDKafkaErrorCode::OperationTimedOut);
+        self.meaning(&error)
+    }
+}
+
+/// What is left of the time; a little at least, because none means for ever to the client.
+fn left(deadline: Instant) -> Duration {
+    let left = deadline.saturating_duration_since(Instant::now());
+    left.max(Duration::from_millis(1))
+}

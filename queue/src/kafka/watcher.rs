@@ -1,0 +1,152 @@
+//! What the client tells while it is polled.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
+use rdkafka::error::KafkaError;
+
+use super::report::Reporter;
+use super::shared::Shared;
+use super::stream::{Place, Stream};
+
+/// How the client writes the id of a topic that it does not know yet.
+const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
+
+/// What the client calls, always on the thread that polls.
+pub(super) struct Watcher {
+    shared: Arc<Shared>,
+    stream: Stream,
+    reporter: Reporter,
+    /// Held by whoever commits.
+    commit_turn: Mutex<()>,
+    /// Whether the last commit was made, or could not be.
+    is_leaving: AtomicBool,
+    /// Whether the topic was made anew, and nobody has begun anew with it.
+    is_made_anew: AtomicBool,
+}
+
+impl Watcher {
+    pub(super) fn new(shared: Arc<Shared>, stream: Stream) -> Self {
+        Self {
+            shared,
+            stream,
+            reporter: Reporter::new("consumer"),
+            commit_turn: Mutex::default(),
+            is_leaving: AtomicBool::new(false),
+            is_made_anew: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub(super) fn stream(&self) -> Stream {
+        self.stream
+    }
+
+    pub(super) fn commit_turn(&self) -> MutexGuard<'_, ()> {
+        self.commit_turn
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn commits_no_more(&self) {
+        self.is_leaving.store(true, Ordering::Release);
+    }
+
+    /// Whether the topic was made anew since this was last asked.
+    pub(super) fn was_made_anew(&self) -> bool {
+        self.is_made_anew.swap(false, Ordering::AcqRel)
+    }
+
+    /// Whether the client says that the topic of this name is another one now.
+    ///
+    /// It goes on at the offset where it was in the old one, past all that lies before, and tells
+    /// nobody but its log (a `FIXME` in `rd_kafka_topic_metadata_update0`).
+    fn says_made_anew(&self, line: &str) -> bool {
+        let topic = self.stream.name(&self.shared.options.topic_prefix);
+        let line = line
+            .strip_prefix("Topic ")
+            .and_then(|line| line.strip_prefix(&topic));
+        let ids = line.and_then(|line| line.strip_prefix(" changed id from "));
+        ids.is_some_and(|ids| !ids.starts_with(NO_ID))
+    }
+}
+
+impl ClientContext for Watcher {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        if matches!(level, RDKafkaLogLevel::Debug) {
+            // The client puts its own name before each line.
+            let line = line.rsplit("]: ").next().unwrap_or_default();
+            if self.says_made_anew(line) {
+                self.is_made_anew.store(true, Ordering::Release);
+            }
+            if !self.shared.options.is_debugging() {
+                return;
+            }
+        }
+        self.reporter.log(level, facility, line);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.reporter.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Watcher {
+    fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        let Rebalance::Revoke(list) = rebalance else {
+            return;
+        };
+        let places = self.shared.places(list);
+        let is_lost = consumer.assignment_lost();
+        tracing::info!(partitions = ?Shown(&places), is_lost, "partitions were taken");
+        // Partitions that were lost may be somebody else's already, and a broker would believe us.
+        // On the way out everything was committed, or could not be.
+        if is_lost || self.is_leaving.load(Ordering::Acquire) {
+            self.shared.member().revoke(&places);
+            return;
+        }
+        // The next owner begins where this says, so it must be said before. Without a coordinator
+        // this waits for the session's timeout, after which the partitions are lost anyway.
+        let _turn = self.commit_turn();
+        let uncommitted = self.shared.member().revoke(&places);
+        if uncommitted.is_empty() {
+            return;
+        }
+        let committed = consumer.commit(&self.shared.commits(&uncommitted), CommitMode::Sync);
+        if let Err(error) = committed {
+            tracing::debug!(%error, "cannot commit what was settled; it is delivered again");
+        }
+    }
+
+    fn post_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) => {
+                let places = self.shared.places(list);
+                tracing::info!(partitions = ?Shown(&places), "partitions were given");
+                self.shared.member().assign(self.stream, &places);
+                self.shared.changed.notify_waiters();
+            }
+            Rebalance::Revoke(_) => {}
+            Rebalance::Error(error) => tracing::warn!(%error, "cannot rebalance"),
+        }
+    }
+}
+
+/// Partitions as `video-chunks/0 video-chunks/1`.
+struct Shown<'a>(&'a [Place]);
+
+impl std::fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (number, place) in self.0.iter().enumerate() {
+            let gap = if number == 0 { "" } else { " " };
+            write!(f, "{gap}{place}")?;
+        }
+        Ok(())
+    }
+}
