@@ -152,7 +152,7 @@ pub(super) async fn file(
         }
         Err(error) => return Err(Problem::of(&error)),
     }
-    if let Some(elsewhere) = link(&api, &key, output).await? {
+    if let Some(elsewhere) = link(&api, &method, &key, output).await? {
         return Ok(elsewhere);
     }
     let file = File {
@@ -255,10 +255,19 @@ fn unknown() -> Problem {
 
 /// Sends the client to the store for a media file, where that is wanted and the store gives links.
 /// Playlists name their files by paths beside their own, so they stay here.
-async fn link(api: &Api, key: &ObjectKey, output: &Output) -> Result<Option<Response>, Problem> {
+async fn link(
+    api: &Api,
+    method: &Method,
+    key: &ObjectKey,
+    output: &Output,
+) -> Result<Option<Response>, Problem> {
+    // A link is signed for one method.
+    if method != Method::GET || !api.settings.output_links {
+        return Ok(None);
+    }
     let kind = output.content_type;
     let is_media = kind.starts_with("video/") || kind.starts_with("audio/");
-    if !api.settings.output_links || !is_media {
+    if !is_media {
         return Ok(None);
     }
     let link = api.ports.store.link(key, Some(kind), LINK_HOLDS).await;

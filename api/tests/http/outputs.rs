@@ -279,9 +279,21 @@ async fn outputs_that_were_removed_are_gone_at_once() {
         "output-unknown",
     )
     .await;
-    service.ports.ledger.forget(&id).await.unwrap();
+    reelmill_stage::remove(&service.ports, &id).await.unwrap();
     let response = service.get("/v1/jobs/a/outputs").send().await.unwrap();
     problem(response, 404, "job-unknown").await;
+}
+
+#[tokio::test]
+async fn outputs_outlive_the_ledger() {
+    let (service, film) = with_film().await;
+    let id = "a".to_owned().try_into().unwrap();
+    service.ports.ledger.forget(&id).await.unwrap();
+    let response = service.get("/v1/jobs/a").send().await.unwrap();
+    let job: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(job["status"], "completed");
+    let response = service.get(FILM).send().await.unwrap();
+    assert_eq!(response.bytes().await.unwrap(), film);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ pub(crate) struct ConfigArgs {
     flags: Layer,
 }
 
+#[cfg(feature = "cluster")]
 /// The same with the flags of the three ports alone, for commands that look into them.
 #[derive(Clone, Debug)]
 pub(crate) struct PortArgs(pub(crate) ConfigArgs);
@@ -59,6 +60,7 @@ fn of_the_service(key: &Key) -> bool {
     key.name != "ffmpeg"
 }
 
+#[cfg(feature = "cluster")]
 fn of_the_ports(key: &Key) -> bool {
     let ports = ["queue", "store", "ledger"];
     ports.contains(&key.name) || key.name.starts_with("kafka_") || key.name.starts_with("s3_")
@@ -105,6 +107,7 @@ impl clap::Args for ConfigArgs {
     }
 }
 
+#[cfg(feature = "cluster")]
 impl clap::FromArgMatches for PortArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         Ok(Self(ConfigArgs::of(matches, of_the_ports)))
@@ -116,6 +119,7 @@ impl clap::FromArgMatches for PortArgs {
     }
 }
 
+#[cfg(feature = "cluster")]
 impl clap::Args for PortArgs {
     fn augment_args(command: Command) -> Command {
         augment(command, of_the_ports)

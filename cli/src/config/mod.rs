@@ -13,7 +13,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub(crate) use args::{ConfigArgs, PortArgs};
+pub(crate) use args::ConfigArgs;
+#[cfg(feature = "cluster")]
+pub(crate) use args::PortArgs;
 pub(crate) use backends::{Backends, Kafka, LedgerAt, QueueAt, Role, S3, StoreAt};
 pub(crate) use keys::{KEYS, Key};
 pub(crate) use layers::{Given, Layer};
