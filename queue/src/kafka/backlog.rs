@@ -70,8 +70,14 @@ impl Counter {
         for stream in Stream::of(topic) {
             places.extend(self.places(stream).await?);
         }
-        self.ask(move |reader, deadline| backlog(reader, &places, &members, deadline))
-            .await
+        let backlog =
+            self.ask(move |reader, deadline| backlog(reader, &places, &members, deadline));
+        let backlog = backlog.await;
+        if backlog.is_err() {
+            // The topic may be another one.
+            Stream::of(topic).for_each(|stream| self.producer.forget(stream));
+        }
+        backlog
     }
 
     /// Where each partition of the dead letters begins and ends.

@@ -52,6 +52,9 @@ pub use dead_letters::{DeadLetters, LetterSource, StoredLetter};
 pub use options::KafkaOptions;
 pub use topics::TopicPlan;
 
+/// How many messages are on their way at once: the client holds 100,000.
+const AT_ONCE: usize = 1000;
+
 /// A queue on a Kafka cluster.
 #[derive(Debug)]
 pub struct KafkaQueue {
@@ -98,6 +101,18 @@ impl KafkaQueue {
         members.push(Arc::downgrade(member));
     }
 
+    async fn try_publish(&self, topic: Topic, messages: &[Outgoing]) -> Result<(), Trouble> {
+        let now = now();
+        for messages in messages.chunks(AT_ONCE) {
+            let records = messages.iter().map(|message| {
+                let number = self.published.fetch_add(1, Ordering::Relaxed);
+                Record::first(topic, message, now, number)
+            });
+            self.producer.send(&records.collect::<Vec<_>>()).await?;
+        }
+        Ok(())
+    }
+
     async fn try_subscribe(&self, topics: &[Topic]) -> Result<KafkaConsumer, Trouble> {
         let mut topics = topics.to_vec();
         topics.sort_unstable();
@@ -116,16 +131,8 @@ impl KafkaQueue {
 #[async_trait]
 impl Queue for KafkaQueue {
     async fn publish(&self, topic: Topic, messages: &[Outgoing]) -> Result<(), QueueError> {
-        let now = now();
-        let records: Vec<Record> = messages
-            .iter()
-            .map(|message| {
-                let number = self.published.fetch_add(1, Ordering::Relaxed);
-                Record::first(topic, message, now, number)
-            })
-            .collect();
-        let sent = self.producer.send(&records).await;
-        sent.map_err(|trouble| trouble.during("publish to"))
+        let published = self.try_publish(topic, messages).await;
+        published.map_err(|trouble| trouble.during("publish to"))
     }
 
     async fn subscribe(&self, topics: &[Topic]) -> Result<Box<dyn Consumer>, QueueError> {

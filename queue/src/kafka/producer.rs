@@ -17,9 +17,6 @@ use super::record::Record;
 use super::report::Reporter;
 use super::stream::Stream;
 
-/// How many records are on their way at once: the client holds 100,000.
-const AT_ONCE: usize = 1000;
-
 /// How long to wait for the client to have room.
 const FULL_PAUSE: Duration = Duration::from_millis(20);
 
@@ -62,13 +59,6 @@ impl Producer {
 
     /// Sends records, and returns when all of them are durable.
     pub(super) async fn send(&self, records: &[Record]) -> Result<(), Trouble> {
-        for records in records.chunks(AT_ONCE) {
-            self.send_at_once(records).await?;
-        }
-        Ok(())
-    }
-
-    async fn send_at_once(&self, records: &[Record]) -> Result<(), Trouble> {
         let client = self.client();
         let mut reports = vec![];
         for record in records {
@@ -148,7 +138,8 @@ impl Producer {
         Arc::clone(&client)
     }
 
-    fn forget(&self, stream: Stream) {
+    /// Asks for the partitions afresh next time.
+    pub(super) fn forget(&self, stream: Stream) {
         let mut known = self
             .partitions
             .lock()

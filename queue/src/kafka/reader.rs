@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::message::BorrowedMessage;
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 
@@ -16,6 +16,8 @@ use super::report::Reporter;
 use super::stream::{Place, Stream};
 
 const POLL: Duration = Duration::from_millis(100);
+
+const ASKING_AGAIN: Duration = Duration::from_millis(50);
 
 /// How many events may wait between two questions.
 const STALE_EVENTS: usize = 1000;
@@ -77,8 +79,9 @@ impl Reader {
         deadline: Instant,
     ) -> Result<HashMap<Place, i64>, Trouble> {
         let list = self.list(places.iter().map(|place| (*place, Offset::Invalid)))?;
-        let committed = self.consumer.committed_offsets(list, left(deadline));
-        Ok(self.offsets(&self.understood(committed)?))
+        self.ask(deadline, |left| {
+            self.consumer.committed_offsets(list.clone(), left)
+        })
     }
 
     /// Where each place begins or ends.
@@ -98,8 +101,25 @@ impl Reader {
             End::Last => Offset::End,
         };
         let list = self.list(places.iter().map(|place| (*place, time)))?;
-        let found = self.consumer.offsets_for_times(list, left(deadline));
-        Ok(self.offsets(&self.understood(found)?))
+        self.ask(deadline, |left| {
+            self.consumer.offsets_for_times(list.clone(), left)
+        })
+    }
+
+    /// Asks again while leaders and coordinators move.
+    fn ask(
+        &self,
+        deadline: Instant,
+        question: impl Fn(Duration) -> KafkaResult<TopicPartitionList>,
+    ) -> Result<HashMap<Place, i64>, Trouble> {
+        loop {
+            match question(left(deadline)) {
+                Err(error) if is_moving(&error) && Instant::now() < deadline => {
+                    std::thread::sleep(ASKING_AGAIN);
+                }
+                answer => return Ok(self.offsets(&self.understood(answer)?)),
+            }
+        }
     }
 
     /// The first message at or after each offset; of some, when time is up before.
@@ -208,9 +228,23 @@ impl Reader {
     }
 
     fn silence(&self) -> Trouble {
-        let error = KafkaError::Global(rdkafka::error::RDKafkaErrorCode::OperationTimedOut);
+        let error = KafkaError::Global(Code::OperationTimedOut);
         self.meaning(&error)
     }
+}
+
+fn is_moving(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            Code::CoordinatorLoadInProgress
+                | Code::CoordinatorNotAvailable
+                | Code::LeaderNotAvailable
+                | Code::NotCoordinator
+                | Code::NotLeaderForPartition
+                | Code::OffsetNotAvailable
+        )
+    )
 }
 
 /// What is left of the time; a little at least, because none means for ever to the client.

@@ -134,9 +134,9 @@ async fn a_property_that_cannot_be_meant_is_refused_without_its_value() {
             "`acks` cannot be set: reelmill depends on the value that it sets itself",
         ),
         (
-            "sasl.pasword",
+            "sasl.passphrase",
             "hunter2",
-            "librdkafka does not know the property `sasl.pasword`, or not with the value that it was given: see its CONFIGURATION.md",
+            "librdkafka does not know the property `sasl.passphrase`, or not with the value that it was given: see its CONFIGURATION.md",
         ),
     ] {
         let mut options = KafkaOptions::default();
