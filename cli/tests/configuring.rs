@@ -139,3 +139,66 @@ fn the_documented_file_is_right() {
     let file = config_file(dir.path(), example);
     run(reelmill().args(["config", "check", &file])).ended(0);
 }
+
+#[test]
+fn parts_of_a_service_want_ports_that_others_reach() {
+    for part in ["api", "worker"] {
+        let ran = run(reelmill().arg(part)).ended(2);
+        assert!(
+            ran.stderr.contains(
+                "`queue` and `store` and `ledger` are embedded, where no other process comes in"
+            ),
+            "{ran:#?}"
+        );
+        // The variables that such programs have in common are heeded, and their secrets are not shown.
+        let mut command = reelmill();
+        command
+            .arg(part)
+            .env("KAFKA_BROKERS", "localhost:9092")
+            .env("REDIS_URL", "redis://:very-secret@localhost:6379");
+        let ran = run(&mut command).ended(2);
+        assert!(ran.stderr.contains("`store` is embedded"), "{ran:#?}");
+        assert!(!ran.stderr.contains("very-secret"), "{ran:#?}");
+    }
+    let mut command = reelmill();
+    command.args(["worker", "--store", "s3://videos", "--queue", "kafka://a:1"]);
+    let ran = run(command.env("REDIS_URL", "redis://a:1")).ended(2);
+    assert!(
+        ran.stderr.contains("the bucket `videos` wants a key"),
+        "{ran:#?}"
+    );
+}
+
+#[test]
+fn a_whole_service_does_not_heed_the_variables_of_others() {
+    let mut command = reelmill();
+    command.args(["config", "print", "--json"]);
+    command.env("KAFKA_BROKERS", "localhost:9092");
+    command.env("REDIS_URL", "redis://localhost:6379");
+    let answer = run(&mut command).ended(0).json();
+    for port in ["queue", "ledger"] {
+        assert_eq!(
+            setting(&answer, port),
+            (json!("embedded"), "default".to_owned())
+        );
+    }
+    let mut command = reelmill();
+    command.args(["config", "print", "--json"]);
+    command.args(["--ledger", "redis://:very-secret@localhost:6379"]);
+    let ran = run(&mut command).ended(0);
+    assert!(!ran.stdout.contains("very-secret"), "{ran:#?}");
+    assert_eq!(setting(&ran.json(), "ledger").0, json!("(hidden)"));
+}
+
+#[cfg(feature = "cluster")]
+#[test]
+fn an_embedded_queue_has_no_topics() {
+    for command in [["topics", "check"], ["dlq", "list"]] {
+        let ran = run(reelmill().args(command)).ended(2);
+        assert!(
+            ran.stderr
+                .contains("`queue` is embedded, which has no topics"),
+            "{ran:#?}"
+        );
+    }
+}
