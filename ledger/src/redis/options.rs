@@ -16,7 +16,7 @@ pub struct RedisOptions {
     pub retention: Duration,
     /// Comes before every key, so that several pipelines can share a server.
     pub prefix: String,
-    /// The certificates, in PEM, of whoever vouches for a `rediss://` server; public ones when
+    /// The certificates, in PEM, of whoever vouches for a `rediss://` server; the system's when
     /// `None`.
     pub certificates: Option<Vec<u8>>,
     /// How long a connection may take.
