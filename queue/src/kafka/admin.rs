@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::blocking;
 use super::error::Trouble;
+use super::metadata::partitions;
 use super::options::KafkaOptions;
 use super::report::Reporter;
 use super::topics::{Found, TopicPlan, Wanted, counted, differences, wrong_settings};
@@ -48,50 +49,42 @@ impl Admin {
 
     pub(super) async fn make(&self, plan: &TopicPlan) -> Result<Vec<String>, Trouble> {
         let wanted = plan.wanted(&self.options.topic_prefix);
+        let mut done = self.create(&wanted, plan.replication).await?;
         let found = self.find(&wanted).await?;
-        let (mut missing, mut short) = (vec![], vec![]);
-        for (wanted, found) in wanted.iter().zip(found) {
-            match found {
-                None => missing.push(wanted),
-                Some(found) if found.is_led && found.partitions < wanted.partitions => {
-                    short.push(wanted);
-                }
-                Some(_) => {}
-            }
-        }
-        let replication = plan.replication.map_or(-1, i32::from);
-        let mut done = self.create(&missing, replication).await?;
+        let is_short = |(wanted, found): &(&Wanted, Option<Found>)| {
+            found.is_some_and(|found| found.is_led && found.partitions < wanted.partitions)
+        };
+        let short = wanted.iter().zip(found).filter(is_short);
+        let short: Vec<&Wanted> = short.map(|(wanted, _)| wanted).collect();
         done.extend(self.extend(&short).await?);
         self.wait_for(&wanted).await?;
         Ok(done)
     }
 
-    async fn create(&self, missing: &[&Wanted], replication: i32) -> Result<Vec<String>, Trouble> {
-        if missing.is_empty() {
-            return Ok(vec![]);
-        }
-        let new = missing.iter().map(|wanted| {
+    /// Makes the topics that are missing. The controller is asked for all of them, because what
+    /// another broker knows may be out of date.
+    async fn create(
+        &self,
+        wanted: &[Wanted],
+        replication: Option<u16>,
+    ) -> Result<Vec<String>, Trouble> {
+        let replicas = replication.map_or(-1, i32::from);
+        let new = wanted.iter().map(|wanted| {
             let partitions = i32::try_from(wanted.partitions).unwrap_or(i32::MAX);
-            NewTopic::new(
-                &wanted.name,
-                partitions,
-                TopicReplication::Fixed(replication),
-            )
-            .set("cleanup.policy", wanted.cleanup)
-            .set("retention.ms", &wanted.retention_ms)
+            NewTopic::new(&wanted.name, partitions, TopicReplication::Fixed(replicas))
+                .set("cleanup.policy", wanted.cleanup)
+                .set("retention.ms", &wanted.retention_ms)
         });
         let new: Vec<NewTopic<'_>> = new.collect();
         let results = self.client.create_topics(&new, &how()).await;
         let made = self.made(results)?;
-        let made = missing.iter().filter(|wanted| made.contains(&wanted.name));
-        let sentence = |wanted: &&Wanted| {
+        let made = wanted.iter().filter(|wanted| made.contains(&wanted.name));
+        let sentence = |wanted: &Wanted| {
             let Wanted {
                 name, partitions, ..
             } = wanted;
-            format!(
-                "created the topic `{name}` with {}",
-                counted(*partitions, "partition")
-            )
+            let partitions = counted(*partitions, "partition");
+            format!("created the topic `{name}` with {partitions}")
         };
         Ok(made.map(sentence).collect())
     }
@@ -239,27 +232,21 @@ fn find(
         let trouble = Trouble::of(&error, &options.brokers, Some(name));
         trouble.because(client.inner().context().last_reason())
     })?;
-    let topic = metadata.topics().iter().find(|topic| topic.name() == name);
-    let Some(topic) = topic else {
-        return Ok(None);
-    };
-    // The partitions of a topic in error are no valid slice.
-    match topic.error().map(Code::from) {
-        None => {}
-        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownTopicId) => {
+    let partitions = match partitions(&metadata, name) {
+        Ok(partitions) => partitions,
+        Err(Code::UnknownTopicOrPartition | Code::UnknownTopic | Code::UnknownTopicId) => {
             return Ok(None);
         }
         // It is there, and comes to itself.
-        Some(Code::LeaderNotAvailable) => {
+        Err(Code::LeaderNotAvailable) => {
             return Ok(Some(Found {
                 partitions: 0,
                 replicas: 0,
                 is_led: false,
             }));
         }
-        Some(code) => return Err(Trouble::of_code(code, &options.brokers, Some(name))),
-    }
-    let partitions = topic.partitions();
+        Err(code) => return Err(Trouble::of_code(code, &options.brokers, Some(name))),
+    };
     let replicas = partitions
         .iter()
         .map(|partition| partition.replicas().len());

@@ -2,12 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 
 use super::error::Trouble;
 use super::watcher::Watcher;
+
+/// Among so many commits one says all, and not only news: a broker that deletes a topic may forget,
+/// late, what was committed of the one that was made anew.
+const SAYING_ALL: u32 = 10;
 
 /// The thread that commits.
 ///
@@ -43,25 +47,34 @@ impl Committer {
 }
 
 fn run(consumer: &BaseConsumer<Watcher>, asked: &Receiver<Sender<()>>, every: Duration) {
+    let mut all_said_at = Instant::now();
     loop {
         let asker = match asked.recv_timeout(every) {
             Ok(asker) => Some(asker),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        commit(consumer);
+        let is_all = all_said_at.elapsed() >= SAYING_ALL * every;
+        if is_all {
+            all_said_at = Instant::now();
+        }
+        commit(consumer, is_all);
         if asker.is_some_and(|asker| asker.send(()).is_err()) {
             tracing::debug!("nobody waited for the last commit");
         }
     }
 }
 
-fn commit(consumer: &BaseConsumer<Watcher>) {
+/// Commits what the broker does not know, or all that it should know.
+fn commit(consumer: &BaseConsumer<Watcher>, is_all: bool) {
     let watcher = consumer.context();
     let (shared, stream) = (watcher.shared(), watcher.stream());
     // While a partition goes to somebody else, nothing older is committed after the last word.
     let _turn = watcher.commit_turn();
-    let commits = shared.member().uncommitted(stream);
+    let commits = match is_all {
+        true => shared.member().settled(stream),
+        false => shared.member().uncommitted(stream),
+    };
     if commits.is_empty() {
         return;
     }

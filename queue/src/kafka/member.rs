@@ -33,8 +33,23 @@ struct Assigned {
     /// Differs each time the partition is assigned.
     epoch: u64,
     tracker: Tracker,
-    is_paused: bool,
+    flow: Flow,
 }
+
+/// Whether messages of a partition come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Fetched,
+    Paused,
+    /// To be told so a few times more: in a rebalance the client may lose the word, and says nothing
+    /// (librdkafka #5591). A partition that is fetched anyway is not touched by it.
+    Resumed {
+        again: u8,
+    },
+}
+
+/// How often more a partition is told to go on.
+const RESUME_AGAIN: u8 = 5;
 
 /// A delivery in the hands of a caller.
 #[derive(Debug)]
@@ -54,14 +69,18 @@ pub(super) struct Commit {
 }
 
 impl Assigned {
-    fn uncommitted(&self, place: Place) -> Option<Commit> {
-        let offset = self.tracker.uncommitted()?;
-        let epoch = self.epoch;
+    fn settled(&self, place: Place) -> Option<Commit> {
+        let (offset, epoch) = (self.tracker.watermark()?, self.epoch);
         Some(Commit {
             place,
             offset,
             epoch,
         })
+    }
+
+    fn uncommitted(&self, place: Place) -> Option<Commit> {
+        let settled = self.settled(place)?;
+        self.tracker.is_uncommitted().then_some(settled)
     }
 }
 
@@ -88,7 +107,7 @@ impl Member {
             let assigned = Assigned {
                 epoch: self.last_epoch,
                 tracker: Tracker::default(),
-                is_paused: false,
+                flow: Flow::Fetched,
             };
             self.assigned.insert(*place, assigned);
         }
@@ -97,6 +116,11 @@ impl Member {
 
     pub(super) fn has_joined(&self, streams: &[Stream]) -> bool {
         streams.iter().all(|stream| self.joined.contains(stream))
+    }
+
+    /// Whether a partition is ours.
+    pub(super) fn has(&self, place: Place) -> bool {
+        self.assigned.contains_key(&place)
     }
 
     /// Gives up partitions, with what was fetched from them. What is still to be committed of them
@@ -133,6 +157,10 @@ impl Member {
         if self.is_closed {
             return;
         }
+        if assigned.flow == Flow::Paused {
+            // The client lost the word.
+            assigned.flow = Flow::Fetched;
+        }
         if assigned.tracker.see(message.offset) == Seen::WentBack {
             tracing::info!(%place, offset = message.offset, "the topic was made anew");
             self.last_epoch += 1;
@@ -140,7 +168,7 @@ impl Member {
             self.forget(|other| other == place);
         }
         if message.is_handled_letter() {
-            self.settle_unseen(place, message.offset);
+            self.settle_at(place, message.offset);
             return;
         }
         let waiting = Waiting {
@@ -152,7 +180,7 @@ impl Member {
         self.buffer.add(waiting, now());
     }
 
-    fn settle_unseen(&mut self, place: Place, offset: i64) {
+    fn settle_at(&mut self, place: Place, offset: i64) {
         if let Some(assigned) = self.assigned.get_mut(&place) {
             assigned.tracker.settle(offset);
         }
@@ -206,7 +234,7 @@ impl Member {
     pub(super) fn end(&mut self, delivery: u64) {
         if let Some(open) = self.open.remove(&delivery) {
             self.buffer.end(&open.message.job);
-            self.settle_unseen(open.message.place, open.message.offset);
+            self.settle_at(open.message.place, open.message.offset);
         }
     }
 
@@ -224,6 +252,13 @@ impl Member {
         uncommitted.collect()
     }
 
+    /// What of a stream the broker should know.
+    pub(super) fn settled(&self, stream: Stream) -> Vec<Commit> {
+        let assigned = self.assigned_of(stream);
+        let settled = assigned.filter_map(|(place, assigned)| assigned.settled(place));
+        settled.collect()
+    }
+
     /// The broker knows it now.
     pub(super) fn committed(&mut self, commits: &[Commit]) {
         for commit in commits {
@@ -236,8 +271,15 @@ impl Member {
 
     /// Begins anew with the partitions of a stream whose topic was made anew, and names them.
     pub(super) fn restart(&mut self, stream: Stream) -> Vec<Place> {
-        let places: Vec<Place> = self.assigned_of(stream).map(|(place, _)| place).collect();
-        self.assign(stream, &places);
+        let mut places = vec![];
+        for (place, assigned) in &mut self.assigned {
+            if place.stream == stream {
+                self.last_epoch += 1;
+                assigned.epoch = self.last_epoch;
+                assigned.tracker = Tracker::default();
+                places.push(*place);
+            }
+        }
         self.forget(|place| place.stream == stream);
         places
     }
@@ -260,11 +302,11 @@ impl Member {
     /// The partitions of a stream that should stop being fetched. A stream for later is full of
     /// messages that are not due; they do not stop the others.
     pub(super) fn to_pause(&self, stream: Stream, at_most: usize) -> Vec<Place> {
-        let is_full = self.load(stream) >= at_most;
+        let is_full = self.is_full(stream, at_most);
         let to_pause = self.assigned_of(stream).filter(|(_, assigned)| {
             // One that was just assigned is left alone: the client would lose its place.
             let has_begun = assigned.tracker.watermark().is_some();
-            is_full && has_begun && !assigned.is_paused
+            is_full && has_begun && assigned.flow != Flow::Paused
         });
         to_pause.map(|(place, _)| place).collect()
     }
@@ -272,18 +314,23 @@ impl Member {
     /// The partitions of a stream that should go on being fetched.
     pub(super) fn to_resume(&self, stream: Stream, at_most: usize) -> Vec<Place> {
         let has_room = self.load(stream) <= at_most / 2;
-        let paused = self
+        let to_resume = self
             .assigned_of(stream)
-            .filter(|(_, assigned)| assigned.is_paused);
-        paused
-            .filter(|_| has_room)
-            .map(|(place, _)| place)
-            .collect()
+            .filter(|(_, assigned)| has_room && assigned.flow != Flow::Fetched);
+        to_resume.map(|(place, _)| place).collect()
     }
 
-    pub(super) fn set_paused(&mut self, place: Place, is_paused: bool) {
+    /// The client was told to stop, or to go on with, fetching a partition.
+    pub(super) fn regulated(&mut self, place: Place, is_paused: bool) {
         if let Some(assigned) = self.assigned.get_mut(&place) {
-            assigned.is_paused = is_paused;
+            assigned.flow = match (is_paused, assigned.flow) {
+                (true, _) => Flow::Paused,
+                (false, Flow::Paused) => Flow::Resumed {
+                    again: RESUME_AGAIN,
+                },
+                (false, Flow::Resumed { again }) if again > 1 => Flow::Resumed { again: again - 1 },
+                (false, _) => Flow::Fetched,
+            };
         }
     }
 

@@ -18,6 +18,7 @@ mod consumer;
 mod dead_letters;
 mod error;
 mod member;
+mod metadata;
 mod options;
 mod poll;
 mod producer;

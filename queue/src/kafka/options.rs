@@ -280,6 +280,18 @@ mod tests {
     }
 
     #[test]
+    fn the_client_speaks_tls_and_sasl() {
+        let options = with(&[
+            ("security.protocol", "SASL_SSL"),
+            ("sasl.mechanism", "SCRAM-SHA-512"),
+            ("sasl.username", "reelmill"),
+            ("sasl.password", "hunter2"),
+        ]);
+        let producer: Result<rdkafka::producer::BaseProducer, _> = options.producer().create();
+        assert!(producer.is_ok(), "{:?}", producer.err());
+    }
+
+    #[test]
     fn given_properties_go_over_the_defaults() {
         let options = with(&[
             ("session.timeout.ms", "6000"),

@@ -1,9 +1,10 @@
 //! The threads that poll Kafka.
 //!
 //! The broker takes a consumer for dead that does not poll, so nothing may hold such a thread up: it
-//! moves what it is given into the [`Member`](super::member::Member) and goes on. How long anybody works on a delivery is
-//! no matter here.
+//! hands what it is given to the [`Member`](super::member::Member) and goes on. How long anybody
+//! works on a delivery is no matter here.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ const LEAVING_POLL: Duration = Duration::from_millis(20);
 
 /// How often it is looked for room to go on with fetching.
 const REGULATING: Duration = Duration::from_millis(500);
+
+/// How long going to another offset may take: it needs no broker.
+const SEEKING: Duration = Duration::from_secs(1);
 
 /// How long the last commit may take.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
@@ -70,6 +74,7 @@ fn start_one(shared: &Arc<Shared>, stream: Stream) -> Result<(), Trouble> {
         committer: Committer::start(Arc::clone(&consumer), options.commit_every)?,
         consumer,
         stream,
+        to_reread: BTreeSet::new(),
     };
     std::thread::Builder::new()
         .name("kafka-consumer".to_owned())
@@ -105,6 +110,8 @@ struct Poller {
     committer: Committer,
     consumer: Arc<BaseConsumer<Watcher>>,
     stream: Stream,
+    /// Partitions of a topic that was made anew, and that the client reads from where it was.
+    to_reread: BTreeSet<Place>,
 }
 
 impl Poller {
@@ -117,10 +124,16 @@ impl Poller {
                 Some(Err(error)) if self.complain(&error) => break,
                 Some(Err(_)) | None => {}
             }
+            let is_time = Instant::now() >= regulate_at;
             if self.consumer.context().was_made_anew() {
-                self.restart();
+                tracing::info!(stream = %self.stream, "the topic was made anew");
+                let places = self.shared().member().restart(self.stream);
+                self.to_reread.extend(places);
+                self.go_to_the_beginning();
+            } else if is_time && !self.to_reread.is_empty() {
+                self.go_to_the_beginning();
             }
-            if is_full || Instant::now() >= regulate_at {
+            if is_time || is_full {
                 self.regulate();
                 regulate_at = Instant::now() + REGULATING;
             }
@@ -167,22 +180,26 @@ impl Poller {
         is_fatal
     }
 
-    /// Goes to the beginning of a topic that was made anew.
-    fn restart(&self) {
-        let topic = self.stream.name(&self.shared().options.topic_prefix);
-        tracing::info!(
-            topic,
-            "the topic was made anew; it is read from its beginning"
-        );
-        for place in self.shared().member().restart(self.stream) {
-            let at_once = Duration::ZERO;
-            let sought = self
-                .consumer
-                .seek(&topic, place.partition, Offset::Beginning, at_once);
-            if let Err(error) = sought {
-                tracing::debug!(%place, %error, "cannot go to the beginning");
+    /// Goes to the beginning of a topic that was made anew, as far as the client does it at once.
+    fn go_to_the_beginning(&mut self) {
+        let shared = Arc::clone(&self.presence.shared);
+        let beginning = |place: &Place| (*place, Offset::Beginning);
+        let list = shared.list(self.to_reread.iter().map(beginning));
+        match self.consumer.seek_partitions(list, SEEKING) {
+            Ok(list) => {
+                let elements = list.elements();
+                let done = elements.iter().filter(|element| element.error().is_ok());
+                for element in done {
+                    if let Some(place) = shared.place(element.topic(), element.partition()) {
+                        self.to_reread.remove(&place);
+                    }
+                }
             }
+            Err(error) => tracing::debug!(stream = %self.stream, %error, "tried again"),
         }
+        // What was taken from us meanwhile is somebody else's to read.
+        let member = shared.member();
+        self.to_reread.retain(|place| member.has(*place));
     }
 
     /// Stops fetching where too much is at hand, and goes on where there is room. Rarely done: of a
@@ -215,13 +232,13 @@ impl Poller {
             tracing::debug!(%stream, is_paused, %error, "cannot regulate fetching; tried again");
             return;
         }
-        tracing::info!(%stream, partitions = places.len(), is_paused, "fetching was regulated");
+        tracing::debug!(%stream, partitions = places.len(), is_paused, "fetching was regulated");
         let mut member = shared.member();
         // The client tells of each partition apart whether it was done.
         for element in list.elements() {
             let place = shared.place(element.topic(), element.partition());
             if let (Some(place), Ok(())) = (place, element.error()) {
-                member.set_paused(place, is_paused);
+                member.regulated(place, is_paused);
             }
         }
     }

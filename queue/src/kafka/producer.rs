@@ -1,7 +1,7 @@
 //! Sends records, and waits until they are durable.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::Client;
@@ -9,9 +9,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::future_producer::{DeliveryFuture, FutureProducerContext};
 use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
+use reelmill_common::message::Topic;
 
 use super::blocking;
 use super::error::Trouble;
+use super::metadata::partitions;
 use super::options::KafkaOptions;
 use super::record::Record;
 use super::report::Reporter;
@@ -30,7 +32,21 @@ pub(super) struct Producer {
     options: Arc<KafkaOptions>,
     reporter: Reporter,
     client: Mutex<Arc<KafkaProducer>>,
-    partitions: Mutex<HashMap<Stream, (u32, Instant)>>,
+    partitions: Mutex<HashMap<Stream, Known>>,
+}
+
+/// How many partitions a topic has, and when that was asked; it may be out of date.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    count: u32,
+    asked_at: Option<Instant>,
+}
+
+impl Known {
+    fn is_fresh(&self) -> bool {
+        let asked_at = self.asked_at;
+        asked_at.is_some_and(|asked_at| asked_at.elapsed() < PARTITIONS_ARE_KNOWN_FOR)
+    }
 }
 
 impl std::fmt::Debug for Producer {
@@ -140,46 +156,41 @@ impl Producer {
 
     /// Asks for the partitions afresh next time.
     pub(super) fn forget(&self, stream: Stream) {
-        let mut known = self
-            .partitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        known.remove(&stream);
+        if let Some(known) = self.known().get_mut(&stream) {
+            known.asked_at = None;
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<Stream, Known>> {
+        let known = self.partitions.lock();
+        known.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How many partitions a topic has: at least one.
     pub(super) async fn partitions(&self, stream: Stream) -> Result<u32, Trouble> {
-        if let Some(known) = self.known_partitions(stream) {
-            return Ok(known);
+        let known = self.known().get(&stream).copied();
+        if let Some(known) = known.filter(Known::is_fresh) {
+            return Ok(known.count);
         }
         let topic = stream.name(&self.options.topic_prefix);
         let (client, options) = (self.client(), Arc::clone(&self.options));
         let reporter = self.reporter.clone();
         let count = move || count_partitions(client.client(), &topic, &options, &reporter);
-        let count = blocking(count).await?;
-        let mut known = self
-            .partitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        known.insert(stream, (count, Instant::now()));
-        Ok(count)
-    }
-
-    fn known_partitions(&self, stream: Stream) -> Option<u32> {
-        let known = self
-            .partitions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let (count, since) = known.get(&stream)?;
-        (since.elapsed() < PARTITIONS_ARE_KNOWN_FOR).then_some(*count)
+        match (blocking(count).await, known) {
+            (Ok(count), _) => {
+                let asked_at = Some(Instant::now());
+                self.known().insert(stream, Known { count, asked_at });
+                Ok(count)
+            }
+            // Records wait for the brokers longer than a question does.
+            (Err(Trouble::Unreachable { .. }), Some(known)) => Ok(known.count),
+            (Err(trouble), _) => Err(trouble),
+        }
     }
 
     /// Whether a broker answers.
     pub(super) async fn ping(&self) -> Result<(), Trouble> {
-        match self
-            .partitions(Stream::main(reelmill_common::message::Topic::Chunks))
-            .await
-        {
+        match self.partitions(Stream::main(Topic::Chunks)).await {
             // Topics may be made later.
             Ok(_) | Err(Trouble::NoTopic { .. }) => Ok(()),
             Err(trouble) => Err(trouble),
@@ -200,20 +211,7 @@ fn count_partitions(
             let trouble = Trouble::of(&error, &options.brokers, Some(topic));
             trouble.because(reporter.last_reason())
         })?;
-    let found = metadata.topics().iter().find(|found| found.name() == topic);
-    // The partitions of a topic in error are no valid slice.
-    let error = found.map(|found| found.error().map_or(Code::NoError, Code::from));
-    match (found, error) {
-        (Some(found), Some(Code::NoError)) if !found.partitions().is_empty() => {
-            Ok(u32::try_from(found.partitions().len()).unwrap_or(u32::MAX))
-        }
-        (Some(_), Some(code)) if code != Code::NoError => {
-            Err(Trouble::of_code(code, &options.brokers, Some(topic)))
-        }
-        _ => Err(Trouble::of_code(
-            Code::UnknownTopic,
-            &options.brokers,
-            Some(topic),
-        )),
-    }
+    let partitions = partitions(&metadata, topic)
+        .map_err(|code| Trouble::of_code(code, &options.brokers, Some(topic)))?;
+    Ok(u32::try_from(partitions.len()).unwrap_or(u32::MAX))
 }

@@ -19,8 +19,8 @@ const POLL: Duration = Duration::from_millis(100);
 
 const ASKING_AGAIN: Duration = Duration::from_millis(50);
 
-/// How many events may wait between two questions.
-const STALE_EVENTS: usize = 1000;
+/// How many events there may be between two questions; of more, some wait for the next.
+const EVENTS: usize = 100;
 
 impl ConsumerContext for Reporter {}
 
@@ -128,7 +128,7 @@ impl Reader {
         from: &[(Place, i64)],
         deadline: Instant,
     ) -> Result<Vec<Incoming>, Trouble> {
-        self.drop_stale_events();
+        self.take_in_events();
         let offsets = from.iter();
         let list = self.list(offsets.map(|(place, offset)| (*place, Offset::Offset(*offset))))?;
         self.understood(self.consumer.assign(&list))?;
@@ -177,12 +177,11 @@ impl Reader {
         self.understood(self.consumer.unassign())
     }
 
-    /// What was said while nobody asked.
-    fn drop_stale_events(&self) {
-        for _ in 0..STALE_EVENTS {
-            if self.consumer.poll(Duration::ZERO).is_none() {
-                break;
-            }
+    /// Takes in what was said while nobody asked.
+    fn take_in_events(&self) {
+        for _ in 0..EVENTS {
+            // The answer does not tell whether there was one.
+            self.consumer.poll(Duration::ZERO);
         }
     }
 
@@ -222,7 +221,7 @@ impl Reader {
     }
 
     fn meaning(&self, error: &KafkaError) -> Trouble {
-        self.drop_stale_events();
+        self.take_in_events();
         let trouble = Trouble::of(error, &self.options.brokers, None);
         trouble.because(self.reporter.last_reason())
     }

@@ -1,31 +1,45 @@
 //! What the client says, in our log.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel as Level;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-/// Takes the words of one client.
+/// After a warning, others of its kind are silent for so long: while brokers are away every attempt
+/// to reach one fails.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Takes the words of some clients.
 ///
-/// The client tries again by itself whatever may pass, so nothing of that is an error here.
+/// A client tries again by itself whatever may pass, so nothing of that is an error here.
 #[derive(Clone, Debug)]
 pub(super) struct Reporter {
-    /// What the client is for.
+    /// What the clients are for.
     client: &'static str,
     /// Whether whoever uses the client tells of its failures, so that they need not be logged.
     is_asked: bool,
-    last_reason: Arc<Mutex<Option<String>>>,
+    said: Arc<Mutex<Said>>,
+}
+
+#[derive(Debug, Default)]
+struct Said {
+    /// Why a broker cannot be reached.
+    reason: Option<String>,
+    /// By the code of the error.
+    warned_at: BTreeMap<i32, Instant>,
 }
 
 impl Reporter {
-    /// For a client that works in the background.
+    /// For clients that work in the background.
     pub(super) fn new(client: &'static str) -> Self {
         let is_asked = false;
         Self {
             client,
             is_asked,
-            last_reason: Arc::default(),
+            said: Arc::default(),
         }
     }
 
@@ -40,8 +54,23 @@ impl Reporter {
 
     /// Why the client cannot reach the brokers, as it last said.
     pub(super) fn last_reason(&self) -> Option<String> {
-        let reason = self.last_reason.lock();
-        reason.unwrap_or_else(PoisonError::into_inner).clone()
+        self.said().reason.clone()
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody was warned of this lately.
+    fn is_news(&self, code: Code) -> bool {
+        let now = Instant::now();
+        let mut said = self.said();
+        let warned_at = said.warned_at.get(&(code as i32));
+        let is_news = warned_at.is_none_or(|at| now.duration_since(*at) >= SILENCE);
+        if is_news {
+            said.warned_at.insert(code as i32, now);
+        }
+        is_news
     }
 }
 
@@ -65,19 +94,40 @@ impl ClientContext for Reporter {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let client = self.client;
-        if self.is_asked {
-            tracing::debug!(client, %error, reason, "the Kafka client is in trouble");
+        let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+        // That it cannot reach any broker says less than why it cannot reach one.
+        let is_told = code != Code::AllBrokersDown;
+        if is_told {
+            self.said().reason = Some(reason.to_owned());
+        }
+        if is_told && !self.is_asked && self.is_news(code) {
+            tracing::warn!(client, reason, "the Kafka client is in trouble");
         } else {
-            tracing::warn!(client, %error, reason, "the Kafka client is in trouble");
+            tracing::debug!(client, reason, "the Kafka client is in trouble");
         }
-        // That it cannot reach any says less than why it cannot reach one.
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            return;
-        }
-        let mut last = self
-            .last_reason
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *last = Some(reason.to_owned());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_given_once_a_minute_and_the_best_reason_is_kept() {
+        let reporter = Reporter::new("test");
+        assert!(reporter.is_news(Code::BrokerTransportFailure));
+        assert!(reporter.is_news(Code::Authentication));
+        assert!(!reporter.is_news(Code::BrokerTransportFailure));
+        assert!(!reporter.clone().is_news(Code::Authentication));
+        let refused = KafkaError::Global(Code::BrokerTransportFailure);
+        reporter.error(refused, "Connection refused");
+        reporter.error(
+            KafkaError::Global(Code::AllBrokersDown),
+            "1/1 brokers are down",
+        );
+        assert_eq!(
+            reporter.last_reason().as_deref(),
+            Some("Connection refused")
+        );
     }
 }

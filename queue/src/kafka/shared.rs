@@ -9,6 +9,7 @@ use tokio::sync::{Notify, watch};
 use super::error::Trouble;
 use super::member::{Commit, Member};
 use super::options::KafkaOptions;
+use super::report::Reporter;
 use super::stream::{Place, Stream};
 
 /// What the threads and the callers share.
@@ -17,6 +18,7 @@ pub(super) struct Shared {
     pub(super) options: Arc<KafkaOptions>,
     /// Each is read by a thread of its own.
     pub(super) streams: Vec<Stream>,
+    pub(super) reporter: Reporter,
     member: Mutex<Member>,
     /// Told of whatever a caller may wait for.
     pub(super) changed: Notify,
@@ -38,6 +40,7 @@ impl Shared {
         Self {
             options: Arc::clone(options),
             streams,
+            reporter: Reporter::new("consumer"),
             member: Mutex::new(Member::new()),
             changed: Notify::new(),
             is_stopping: AtomicBool::new(false),

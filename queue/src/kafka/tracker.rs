@@ -49,11 +49,10 @@ impl Tracker {
         self.open.first().copied().or(self.next)
     }
 
-    /// The watermark, unless the broker has it. The first one is committed although nothing is
+    /// Whether the broker does not have the watermark. It is given the first one although nothing is
     /// settled yet, so that the group's lag is known from the first message on.
-    pub(super) fn uncommitted(&self) -> Option<i64> {
-        self.watermark()
-            .filter(|watermark| self.committed != Some(*watermark))
+    pub(super) fn is_uncommitted(&self) -> bool {
+        self.watermark() != self.committed
     }
 
     /// Takes note of what the broker has.
@@ -79,23 +78,26 @@ mod tests {
         for offset in 10..15 {
             assert_eq!(tracker.see(offset), Seen::Next);
         }
-        assert_eq!(tracker.uncommitted(), Some(10));
+        assert!(tracker.is_uncommitted());
         tracker.commit(10);
-        assert_eq!(tracker.uncommitted(), None);
+        assert!(!tracker.is_uncommitted());
         tracker.settle(14);
         tracker.settle(11);
         tracker.settle(11);
         assert_eq!(tracker.watermark(), Some(10));
         assert_eq!(tracker.unsettled(17), Some(3 + 2));
         tracker.settle(10);
-        assert_eq!(tracker.uncommitted(), Some(12));
+        assert_eq!(tracker.watermark(), Some(12));
         tracker.settle(12);
         tracker.settle(13);
-        assert_eq!(tracker.uncommitted(), Some(15));
+        assert_eq!(
+            (tracker.watermark(), tracker.is_uncommitted()),
+            (Some(15), true)
+        );
         tracker.commit(15);
         assert_eq!(
-            (tracker.uncommitted(), tracker.unsettled(15)),
-            (None, Some(0))
+            (tracker.is_uncommitted(), tracker.unsettled(15)),
+            (false, Some(0))
         );
     }
 
@@ -119,13 +121,13 @@ mod tests {
         tracker.settle(0);
         tracker.commit(1);
         assert_eq!(tracker.see(0), Seen::WentBack);
+        // Less than what was committed, and said all the same.
         assert_eq!(
-            tracker.uncommitted(),
-            Some(0),
-            "less than what was committed"
+            (tracker.watermark(), tracker.is_uncommitted()),
+            (Some(0), true)
         );
         tracker.settle(0);
-        assert_eq!(tracker.uncommitted(), Some(1));
+        assert_eq!(tracker.watermark(), Some(1));
     }
 
     /// Against the plain definition: the first offset from the beginning that is not settled.

@@ -2,30 +2,34 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance};
 use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
 
-use super::report::Reporter;
 use super::shared::Shared;
 use super::stream::{Place, Stream};
 
 /// How the client writes the id of a topic that it does not know yet.
 const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 
+/// How long a broker may take to forget what was committed of a topic that was deleted.
+const FORGETTING: Duration = Duration::from_secs(60);
+
 /// What the client calls, always on the thread that polls.
 pub(super) struct Watcher {
     shared: Arc<Shared>,
     stream: Stream,
-    reporter: Reporter,
     /// Held by whoever commits.
     commit_turn: Mutex<()>,
     /// Whether the last commit was made, or could not be.
     is_leaving: AtomicBool,
     /// Whether the topic was made anew, and nobody has begun anew with it.
     is_made_anew: AtomicBool,
+    made_anew_at: Mutex<Option<Instant>>,
 }
 
 impl Watcher {
@@ -33,10 +37,10 @@ impl Watcher {
         Self {
             shared,
             stream,
-            reporter: Reporter::new("consumer"),
             commit_turn: Mutex::default(),
             is_leaving: AtomicBool::new(false),
             is_made_anew: AtomicBool::new(false),
+            made_anew_at: Mutex::default(),
         }
     }
 
@@ -63,10 +67,21 @@ impl Watcher {
         self.is_made_anew.swap(false, Ordering::AcqRel)
     }
 
+    fn made_anew_at(&self) -> MutexGuard<'_, Option<Instant>> {
+        let made_anew_at = self.made_anew_at.lock();
+        made_anew_at.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether what the group committed may be of an earlier topic of the same name.
+    fn doubts_commits(&self) -> bool {
+        self.made_anew_at()
+            .is_some_and(|made_anew_at| made_anew_at.elapsed() < FORGETTING)
+    }
+
     /// Whether the client says that the topic of this name is another one now.
     ///
     /// It goes on at the offset where it was in the old one, past all that lies before, and tells
-    /// nobody but its log (a `FIXME` in `rd_kafka_topic_metadata_update0`).
+    /// nobody but its log (a `FIXME` in `rd_kafka_topic_metadata_update`).
     fn says_made_anew(&self, line: &str) -> bool {
         let topic = self.stream.name(&self.shared.options.topic_prefix);
         let line = line
@@ -83,24 +98,32 @@ impl ClientContext for Watcher {
             // The client puts its own name before each line.
             let line = line.rsplit("]: ").next().unwrap_or_default();
             if self.says_made_anew(line) {
+                *self.made_anew_at() = Some(Instant::now());
                 self.is_made_anew.store(true, Ordering::Release);
             }
             if !self.shared.options.is_debugging() {
                 return;
             }
         }
-        self.reporter.log(level, facility, line);
+        self.shared.reporter.log(level, facility, line);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.reporter.error(error, reason);
+        self.shared.reporter.error(error, reason);
     }
 }
 
 impl ConsumerContext for Watcher {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        let Rebalance::Revoke(list) = rebalance else {
-            return;
+        let list = match rebalance {
+            Rebalance::Revoke(list) => list,
+            Rebalance::Assign(list) => {
+                if self.doubts_commits() {
+                    begin_at_the_beginning(list);
+                }
+                return;
+            }
+            Rebalance::Error(_) => return,
         };
         let places = self.shared.places(list);
         let is_lost = consumer.assignment_lost();
@@ -134,6 +157,15 @@ impl ConsumerContext for Watcher {
             }
             Rebalance::Revoke(_) => {}
             Rebalance::Error(error) => tracing::warn!(%error, "cannot rebalance"),
+        }
+    }
+}
+
+/// Has partitions read from their beginning, whatever was committed.
+fn begin_at_the_beginning(list: &TopicPartitionList) {
+    for mut element in list.elements() {
+        if let Err(error) = element.set_offset(Offset::Beginning) {
+            tracing::debug!(%error, "cannot begin at the beginning");
         }
     }
 }

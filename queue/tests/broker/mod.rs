@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
@@ -16,6 +16,8 @@ use reelmill_queue::{KafkaOptions, KafkaQueue, TopicPlan};
 
 /// So many that messages of different `spread` lie in different ones.
 pub(crate) const PARTITIONS: u32 = 8;
+
+const PATIENCE: Duration = Duration::from_secs(60);
 
 const SUFFIXES: [&str; 7] = [
     "video-ingest",
@@ -106,9 +108,28 @@ impl Cluster {
         self.client().create().unwrap()
     }
 
+    /// Deletes the topics, and waits until the broker has done so: what is published before goes
+    /// with the old ones.
     pub(crate) async fn delete_topics(&self) {
-        delete(&self.admin(), &self.options.topic_prefix).await;
+        let admin = self.admin();
+        delete(&admin, &self.options.topic_prefix).await;
+        let begin = Instant::now();
+        for suffix in SUFFIXES {
+            let topic = self.topic(suffix);
+            while is_there(&admin, &topic) {
+                assert!(begin.elapsed() < PATIENCE, "`{topic}` is still there");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
     }
+}
+
+fn is_there(admin: &AdminClient<DefaultClientContext>, topic: &str) -> bool {
+    let metadata = admin.inner().fetch_metadata(Some(topic), PATIENCE).unwrap();
+    metadata
+        .topics()
+        .iter()
+        .any(|topic| topic.error().is_none())
 }
 
 async fn delete(admin: &AdminClient<DefaultClientContext>, prefix: &str) {

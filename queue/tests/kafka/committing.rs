@@ -181,7 +181,7 @@ async fn more_messages_than_are_kept_at_hand_come_once() {
     let mut seen = BTreeSet::new();
     while seen.len() < sent.len() {
         let got = consumer.receive(100, PATIENCE).await.unwrap();
-        assert!(!got.is_empty(), "{} came", seen.len());
+        assert!(!got.is_empty(), "{} came {consumer:?}", seen.len());
         for delivery in got {
             assert!(
                 seen.insert(delivery.key.clone()),
