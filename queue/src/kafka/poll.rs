@@ -125,12 +125,13 @@ impl Poller {
                 Some(Err(_)) | None => {}
             }
             let is_time = Instant::now() >= regulate_at;
-            if self.consumer.context().was_made_anew() {
+            let is_made_anew = self.consumer.context().was_made_anew();
+            if is_made_anew {
                 tracing::info!(stream = %self.stream, "the topic was made anew");
                 let places = self.shared().member().restart(self.stream);
                 self.to_reread.extend(places);
-                self.go_to_the_beginning();
-            } else if is_time && !self.to_reread.is_empty() {
+            }
+            if (is_made_anew || is_time) && !self.to_reread.is_empty() {
                 self.go_to_the_beginning();
             }
             if is_time || is_full {

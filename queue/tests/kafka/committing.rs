@@ -175,13 +175,13 @@ async fn more_messages_than_are_kept_at_hand_come_once() {
     let mut cluster = Cluster::new().await;
     cluster.options.buffered_messages = 50;
     let queue = cluster.connect().await;
-    let sent: Vec<_> = (0..3000).map(message).collect();
+    let sent: Vec<_> = (0..1000).map(message).collect();
     queue.publish(Topic::Chunks, &sent).await.unwrap();
     let consumer = queue.subscribe(&[Topic::Chunks]).await.unwrap();
     let mut seen = BTreeSet::new();
     while seen.len() < sent.len() {
         let got = consumer.receive(100, PATIENCE).await.unwrap();
-        assert!(!got.is_empty(), "{} came {consumer:?}", seen.len());
+        assert!(!got.is_empty(), "{} came", seen.len());
         for delivery in got {
             assert!(
                 seen.insert(delivery.key.clone()),
