@@ -73,15 +73,18 @@ impl KafkaConsumer {
     }
 
     /// What must be published before a delivery may end.
-    fn record(message: &Incoming, settlement: Settlement) -> Result<Option<Record>, Trouble> {
+    fn records(message: &Incoming, settlement: Settlement) -> Result<Vec<Record>, Trouble> {
+        let handled = message
+            .is_letter()
+            .then(|| Record::handled(message.place.partition, &message.record_key));
         Ok(match settlement {
-            Settlement::Ack if message.is_letter() => Some(Record::handled(
-                message.place.partition,
-                &message.record_key,
-            )),
-            Settlement::Ack => None,
-            Settlement::Retry { delay } => Some(Record::again(message, delay, now())),
-            Settlement::DeadLetter { reason } => Some(Record::letter(message, reason, now())?),
+            Settlement::Ack => handled.into_iter().collect(),
+            // A letter that comes later is the same letter, and takes its place.
+            Settlement::Retry { delay } => vec![Record::again(message, delay, now())],
+            Settlement::DeadLetter { reason } => {
+                let letter = Record::letter(message, reason, now())?;
+                std::iter::once(letter).chain(handled).collect()
+            }
         })
     }
 
@@ -93,9 +96,8 @@ impl KafkaConsumer {
         if self.shared.member().open(receipt).is_none() {
             return Ok(());
         }
-        if let Some(record) = Self::record(&open.message, settlement)? {
-            self.producer.send(std::slice::from_ref(&record)).await?;
-        }
+        let records = Self::records(&open.message, settlement)?;
+        self.producer.send(&records).await?;
         self.shared.member().end(receipt.delivery);
         Ok(())
     }

@@ -95,7 +95,7 @@ impl KafkaQueue {
         Ok(DeadLetters { letters, total })
     }
 
-    /// The dead letter of this name, unless it was handled.
+    /// The dead letter of this name, unless it was handled, or is older than the newest 10,000.
     ///
     /// # Errors
     /// Any failure.
@@ -201,5 +201,61 @@ impl Scan {
         if self.letters.len() > LETTERS {
             self.letters.pop_first();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::Content;
+    use super::super::stream::Place;
+    use super::*;
+
+    fn record(partition: i32, offset: i64, key: &str, payload: Option<&str>) -> Incoming {
+        let stream = Stream::main(Topic::DeadLetters);
+        let content = Content {
+            key: key.as_bytes().to_vec(),
+            payload: payload.map(|payload| payload.as_bytes().to_vec()),
+            headers: vec![],
+        };
+        Incoming::new(Place { stream, partition }, offset, 1000, content)
+    }
+
+    #[test]
+    fn what_is_left_is_the_last_of_each_that_was_not_handled() {
+        let mut scan = Scan::default();
+        for (offset, key, payload) in [
+            (0, "a", Some("first")),
+            (1, "b", Some("b")),
+            (2, "a", Some("again")),
+            (3, "b", None),
+            (4, "nobody", None),
+            (5, "c", Some("c")),
+        ] {
+            scan.see(record(0, offset, key, payload));
+        }
+        // Of the same name in another partition, as after partitions were added.
+        scan.see(record(1, 0, "c", None));
+        assert_eq!(scan.live.len(), 2);
+        let left: Vec<_> = scan.letters.into_values().map(StoredLetter::of).collect();
+        let ids: Vec<_> = left.iter().map(|letter| letter.id.as_str()).collect();
+        assert_eq!(ids, ["a", "c"]);
+        assert_eq!(left[0].record.payload.as_deref(), Some(&b"again"[..]));
+    }
+
+    #[test]
+    fn of_a_great_many_the_newest_are_kept_and_all_are_counted() {
+        let mut scan = Scan::default();
+        for number in 0..LETTERS as i64 + 5 {
+            scan.see(record(0, number, &number.to_string(), Some("x")));
+        }
+        scan.see(record(0, 1 << 20, "0", None));
+        assert_eq!(scan.live.len(), LETTERS + 4);
+        assert_eq!(scan.letters.len(), LETTERS);
+        assert_eq!(
+            scan.letters
+                .first_key_value()
+                .map(|((_, _, offset), _)| *offset),
+            Some(5)
+        );
     }
 }

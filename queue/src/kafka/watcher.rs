@@ -182,3 +182,54 @@ impl std::fmt::Debug for Shown<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use reelmill_common::message::Topic;
+
+    use super::super::options::KafkaOptions;
+    use super::*;
+
+    fn watcher() -> Watcher {
+        let stream = Stream::main(Topic::Chunks);
+        let shared = Shared::new(&Arc::new(KafkaOptions::default()), vec![stream]);
+        Watcher::new(Arc::new(shared), stream)
+    }
+
+    /// That the client says so, and in these words, is tested on a broker.
+    #[test]
+    fn a_topic_made_anew_is_heard_of_once() {
+        let watcher = watcher();
+        let ids = "changed id from YsQeUKn0QUKp6TElGhRLIA to Ww9msX04TyShht6zPPsZnA";
+        for line in [
+            format!("[thrd:main]: Topic video-chunks.retry {ids}"),
+            format!("[thrd:main]: Topic video-chunks changed id from {NO_ID} to Ww9msX04TyShht"),
+            "[thrd:main]: Topic video-chunks [0] Leader 1 Epoch 0".to_owned(),
+        ] {
+            watcher.log(RDKafkaLogLevel::Debug, "METADATA", &line);
+            assert!(
+                !watcher.was_made_anew() && !watcher.doubts_commits(),
+                "{line}"
+            );
+        }
+        let line = format!("[thrd:main]: Topic video-chunks {ids}");
+        watcher.log(RDKafkaLogLevel::Debug, "METADATA", &line);
+        assert!(watcher.was_made_anew() && watcher.doubts_commits());
+        assert!(!watcher.was_made_anew() && watcher.doubts_commits());
+    }
+
+    #[test]
+    fn partitions_may_be_read_from_their_beginning_whatever_was_committed() {
+        let mut list = TopicPartitionList::new();
+        list.add_partition("video-chunks", 0);
+        list.add_partition_offset("video-chunks", 1, Offset::Offset(7))
+            .unwrap();
+        begin_at_the_beginning(&list);
+        let elements = list.elements();
+        assert!(
+            elements
+                .iter()
+                .all(|element| element.offset() == Offset::Beginning)
+        );
+    }
+}

@@ -130,7 +130,17 @@ async fn a_dead_letter_that_a_consumer_settles_is_handled() {
     );
     let later = receive(&*undertaker, 1).await.remove(0);
     assert_eq!(DeadLetter::decode(&later.payload).unwrap().key, both[1].key);
-    ack(&*undertaker, &later).await;
+    // Buried once more it is a letter about a letter, and the old one is handled.
+    let reason = "nobody can help it".to_owned();
+    let settlement = Settlement::DeadLetter { reason };
+    undertaker.settle(&later.receipt, settlement).await.unwrap();
+    assert_eq!(queue.dead_letters().await.unwrap().total, 1);
+    let last = receive(&*undertaker, 1).await.remove(0);
+    assert_eq!(
+        DeadLetter::decode(&last.payload).unwrap().topic,
+        Topic::DeadLetters
+    );
+    ack(&*undertaker, &last).await;
     receive_nothing(&*undertaker).await;
     undertaker.close().await.unwrap();
     assert_eq!(queue.dead_letters().await.unwrap().total, 0);
