@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use reelmill_common::ObjectKey;
 use reelmill_common::message::Topic;
 use reelmill_common::profile::{Profile, builtins};
-use reelmill_ledger::WorkerRecord;
+use reelmill_ledger::{ACTIVE, WorkerRecord};
 use reelmill_stage::exists;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -85,6 +85,10 @@ struct Worker {
     version: String,
     /// Its ffmpeg version.
     ffmpeg: String,
+    /// Its yt-dlp version; `null` where it has none.
+    yt_dlp: Option<String>,
+    /// Whether it reported within the last 15 seconds, as those at work do.
+    active: bool,
     /// When it last reported.
     #[schema(format = DateTime)]
     last_heartbeat: String,
@@ -104,11 +108,15 @@ struct Workers {
     security(("key" = ["read"]))
 )]
 async fn workers(State(api): State<Arc<Api>>) -> Result<Json<Workers>, Problem> {
+    let active = api.ports.ledger.workers(ACTIVE).await;
+    let active: Vec<_> = active.map_err(|error| Problem::of(&error))?;
     let workers = alive(&api).await?.into_iter().map(|worker| Worker {
+        active: active.iter().any(|active| active.id == worker.id),
         id: worker.id.to_string(),
         slots: worker.slots,
         version: worker.version,
         ffmpeg: worker.ffmpeg,
+        yt_dlp: worker.yt_dlp,
         last_heartbeat: rfc3339::text(worker.last_heartbeat),
     });
     Ok(Json(Workers {

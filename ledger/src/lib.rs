@@ -190,9 +190,14 @@ pub struct WorkerRecord {
     pub version: String,
     /// Its ffmpeg version.
     pub ffmpeg: String,
+    /// Its yt-dlp version, where it has one.
+    pub yt_dlp: Option<String>,
     /// When it last reported.
     pub last_heartbeat: Millis,
 }
+
+/// A worker that reported within this time, which is a few of its reports, is at work.
+pub const ACTIVE: Duration = Duration::from_secs(15);
 
 /// Decides who works on what, and counts what is done.
 ///

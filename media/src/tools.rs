@@ -162,6 +162,16 @@ impl Tools {
     }
 }
 
+/// The version of the yt-dlp on the `PATH`; `None` where there is none that works.
+pub async fn yt_dlp(scratch: &Path) -> Option<String> {
+    let path = locate(Path::new("yt-dlp")).ok()?;
+    let answer = capture(ask(&path, scratch, &["--version"]), 1 << 10).await;
+    let (text, _) = answer.ok()?;
+    // One line, such as `2026.11.01`.
+    let version = text.lines().next()?.trim();
+    (!version.is_empty()).then(|| version.to_owned())
+}
+
 impl Program {
     async fn ask(path: PathBuf, scratch: &Path) -> Result<Self, MediaError> {
         let (text, _) = capture(ask(&path, scratch, &["-version"]), 1 << 20).await?;

@@ -20,10 +20,12 @@ pub struct Schema {
     pub kind: &'static str,
     /// Marks a file as this kind, so that another port's is not taken for one.
     pub application_id: i32,
-    /// Of the tables. A file with another version is refused.
+    /// Of the tables, from 1. A file with a newer one is refused.
     pub version: i32,
     /// Makes the tables in an empty file.
     pub script: &'static str,
+    /// What makes version 2 of a file of version 1, version 3 of that, and so on to `version`.
+    pub upgrades: &'static [&'static str],
 }
 
 /// An operation that failed.
@@ -171,10 +173,14 @@ fn prepare_schema(
         return Err(OpenError::Foreign { path, kind }.into());
     }
     let (found, known) = (pragma("user_version")?, schema.version);
-    if found != known {
+    if found > known {
         return Err(OpenError::Newer { path, found, known }.into());
     }
-    Ok(())
+    let done = usize::try_from(found.saturating_sub(1))?;
+    for upgrade in schema.upgrades.iter().skip(done) {
+        transaction.execute_batch(upgrade)?;
+    }
+    Ok(transaction.pragma_update(None, "user_version", known)?)
 }
 
 fn is_busy(error: &rusqlite::Error) -> bool {
@@ -210,6 +216,7 @@ mod tests {
         application_id: 7,
         version: 1,
         script: "CREATE TABLE job (id TEXT)",
+        upgrades: &[],
     };
 
     fn open(path: &Path) -> Result<Db, Failure> {
@@ -254,6 +261,30 @@ mod tests {
             )
         );
         assert!(open(&folder.path().join("no-such-folder/ledger.db")).is_err());
+    }
+
+    #[test]
+    fn an_older_file_is_upgraded_step_by_step_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        open(&path).unwrap();
+        let newer = Schema {
+            version: 3,
+            script: "",
+            upgrades: &[
+                "ALTER TABLE job ADD COLUMN name TEXT",
+                "ALTER TABLE job RENAME COLUMN name TO title",
+            ],
+            ..SCHEMA
+        };
+        for _ in 0..2 {
+            Db::open(&path, &newer).unwrap();
+            let connection = Connection::open(&path).unwrap();
+            connection
+                .execute("INSERT INTO job (id, title) VALUES ('a', 'b')", [])
+                .unwrap();
+        }
+        assert!(cause(open(&path)).contains("has schema 3"));
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! How a job begins, ends early, begins again and goes for good.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use reelmill_common::job::{END_VERSION, JobEnd, JobError, JobStatus};
 use reelmill_common::manifest::{Location, Manifest, Revision};
@@ -9,15 +7,12 @@ use reelmill_common::message::Message;
 use reelmill_common::request::{JobRequest, VERSION};
 use reelmill_common::upload::Upload;
 use reelmill_common::{JobId, ObjectKey, TaskId, TaskKey, key};
-use reelmill_ledger::NewJob;
+use reelmill_ledger::{ACTIVE, NewJob};
 use reelmill_store::Store;
 
 use crate::leftovers::{delete_all, named_by};
 use crate::rebuild::{load_json, publish, rebuild};
 use crate::{Ports, StageError, create_json, exists, manifest, publish_missing, revisions};
-
-/// Plans are made for workers that reported within this time, which is a few of their reports.
-const ALIVE: Duration = Duration::from_secs(15);
 
 /// Submits a job: its request, then its place in the ledger, then the message. Idempotent: after an
 /// error, or to be sure, it is called again with the same request. A request that is there already
@@ -53,7 +48,7 @@ pub(crate) fn ingest(job: &JobId, request: &JobRequest) -> Message {
 /// # Errors
 /// A port that fails.
 pub async fn submit_upload(ports: &Ports, upload: &Upload, slots: u32) -> Result<(), StageError> {
-    let alive = ports.ledger.workers(ALIVE).await?;
+    let alive = ports.ledger.workers(ACTIVE).await?;
     let alive = alive.iter().map(|worker| worker.slots).sum();
     let order = upload.order.clone();
     let request = JobRequest {

@@ -56,12 +56,17 @@ async fn workers_are_listed_while_they_live() {
         slots: 4,
         version: "0.1.0".to_owned(),
         ffmpeg: "5.1.9".to_owned(),
+        yt_dlp: Some("2026.11.01".to_owned()),
         last_heartbeat: 0,
     };
     service.ports.ledger.heartbeat(&worker).await.unwrap();
     let list = service.json("/v1/workers").await;
     let one = &list["workers"][0];
     assert_eq!((&one["id"], &one["slots"]), (&json!("w1"), &json!(4)));
+    assert_eq!(
+        (&one["yt_dlp"], &one["active"]),
+        (&json!("2026.11.01"), &json!(true))
+    );
     assert!(one["last_heartbeat"].as_str().unwrap().ends_with('Z'));
 }
 

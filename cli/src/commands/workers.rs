@@ -16,6 +16,8 @@ struct Worker {
     slots: u32,
     version: String,
     ffmpeg: String,
+    yt_dlp: Option<String>,
+    active: bool,
     last_heartbeat: Value,
 }
 
@@ -30,14 +32,33 @@ pub(crate) async fn run(args: &WorkersArgs) -> Result<(), Failure> {
     let list = answer.get("workers").cloned().unwrap_or_default();
     let workers: Vec<Worker> = serde_json::from_value(list)
         .map_err(|_odd| client.stranger("with a list of another shape"))?;
-    let mut rows = vec![["ID", "SLOTS", "VERSION", "FFMPEG", "LAST HEARTBEAT"].map(str::to_owned)];
+    let mut rows = vec![
+        [
+            "ID",
+            "STATE",
+            "SLOTS",
+            "VERSION",
+            "FFMPEG",
+            "YT-DLP",
+            "LAST HEARTBEAT",
+        ]
+        .map(str::to_owned),
+    ];
     for worker in workers {
         let heartbeat = match &worker.last_heartbeat {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         };
         let slots = worker.slots.to_string();
-        rows.push([worker.id, slots, worker.version, worker.ffmpeg, heartbeat]);
+        rows.push([
+            worker.id,
+            if worker.active { "active" } else { "silent" }.to_owned(),
+            slots,
+            worker.version,
+            worker.ffmpeg,
+            worker.yt_dlp.unwrap_or_else(|| "none".to_owned()),
+            heartbeat,
+        ]);
     }
     table(&rows).iter().for_each(|line| print_line(line));
     Ok(())

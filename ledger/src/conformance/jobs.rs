@@ -426,6 +426,7 @@ pub async fn workers_that_report_are_alive(fixture: &Fixture) {
         slots,
         version: "0.1.0".to_owned(),
         ffmpeg: "5.1.6".to_owned(),
+        yt_dlp: (slots > 1).then(|| "2026.11.01".to_owned()),
         last_heartbeat: 0,
     };
     assert_eq!(ledger.workers(LONG).await.unwrap(), []);

@@ -14,7 +14,7 @@
 //! | `job:<id>:leases` | hash | task → worker, epoch, end, frames reported |
 //! | `jobs`, `jobs:<status>` | sorted set | ids of jobs, by their place in the list |
 //! | `jobs:expiring` | sorted set | ids of jobs that have ended, by when they are forgotten |
-//! | `worker:<id>` | hash | `slots`, `version`, `ffmpeg`, `last_heartbeat` |
+//! | `worker:<id>` | hash | `slots`, `version`, `ffmpeg`, `yt_dlp`, `last_heartbeat` |
 //! | `worker:<id>:leases` | set | `<job>/<task>` of the leases that it holds |
 //! | `workers` | sorted set | ids of workers, by their last heartbeat |
 //! | `holds` | hash | name → worker, end |
@@ -315,6 +315,7 @@ impl Ledger for RedisLedger {
         call.arg(worker.slots)
             .arg(&worker.version)
             .arg(&worker.ffmpeg)
+            .arg(worker.yt_dlp.as_deref().unwrap_or_default())
             .arg(millis(FORGET_WORKERS_AFTER));
         self.run("report a worker to", &call, Ok).await
     }

@@ -152,6 +152,8 @@ pub(super) fn worker(fields: &Fields) -> Result<WorkerRecord, BoxError> {
         slots: value(fields, "slots")?,
         version: text(fields, "version")?.to_owned(),
         ffmpeg: text(fields, "ffmpeg")?.to_owned(),
+        // Workers of an older build do not say.
+        yt_dlp: fields.get("yt_dlp").filter(|it| !it.is_empty()).cloned(),
         last_heartbeat: value(fields, "last_heartbeat")?,
     })
 }

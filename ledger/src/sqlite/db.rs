@@ -13,8 +13,9 @@ const SCHEMA: Schema = Schema {
     kind: "ledger",
     // "rmLe"
     application_id: 0x726d_4c65,
-    version: 1,
+    version: 2,
     script: include_str!("schema.sql"),
+    upgrades: &["ALTER TABLE worker ADD COLUMN yt_dlp TEXT"],
 };
 
 #[derive(Clone, Debug)]

@@ -224,13 +224,14 @@ pub(super) fn heartbeat(
     worker: &WorkerRecord,
 ) -> Result<(), BoxError> {
     tx.execute(
-        "INSERT OR REPLACE INTO worker (id, slots, version, ffmpeg, last_heartbeat)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO worker (id, slots, version, ffmpeg, yt_dlp, last_heartbeat)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![
             worker.id.as_str(),
             worker.slots,
             worker.version,
             worker.ffmpeg,
+            worker.yt_dlp,
             now
         ],
     )?;
@@ -241,7 +242,7 @@ pub(super) fn heartbeat(
 
 pub(super) fn workers(tx: &Transaction<'_>, since: Millis) -> Result<Vec<WorkerRecord>, BoxError> {
     let mut select = tx.prepare_cached(
-        "SELECT id, slots, version, ffmpeg, last_heartbeat FROM worker
+        "SELECT id, slots, version, ffmpeg, yt_dlp, last_heartbeat FROM worker
          WHERE last_heartbeat >= ?1 ORDER BY id",
     )?;
     let mut rows = select.query([since])?;
@@ -252,7 +253,8 @@ pub(super) fn workers(tx: &Transaction<'_>, since: Millis) -> Result<Vec<WorkerR
             slots: row.get(1)?,
             version: row.get(2)?,
             ffmpeg: row.get(3)?,
-            last_heartbeat: row.get(4)?,
+            yt_dlp: row.get(4)?,
+            last_heartbeat: row.get(5)?,
         });
     }
     Ok(workers)

@@ -55,5 +55,6 @@ CREATE TABLE worker (
     slots          INTEGER NOT NULL,
     version        TEXT    NOT NULL,
     ffmpeg         TEXT    NOT NULL,
-    last_heartbeat INTEGER NOT NULL
+    last_heartbeat INTEGER NOT NULL,
+    yt_dlp         TEXT
 ) STRICT, WITHOUT ROWID;

@@ -230,6 +230,7 @@ async fn workers_are_forgotten_after_a_week() {
         slots: 1,
         version: String::new(),
         ffmpeg: String::new(),
+        yt_dlp: None,
         last_heartbeat: 0,
     };
     ledger.heartbeat(&report("old")).await.unwrap();

@@ -15,6 +15,7 @@ const SCHEMA: Schema = Schema {
     application_id: 0x726d_5175,
     version: 1,
     script: include_str!("schema.sql"),
+    upgrades: &[],
 };
 
 #[derive(Clone, Debug)]

@@ -1,12 +1,14 @@
 //! What goes on beside the stages: signs of life, and numbers for `/metrics`.
 
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 use reelmill_common::job::JobStatus;
 use reelmill_common::message::Topic;
-use reelmill_ledger::WorkerRecord;
+use reelmill_ledger::{ACTIVE, WorkerRecord};
+use reelmill_media::tools::yt_dlp;
 use reelmill_stage::{Ports, Shutdown, StageError};
 
 use crate::metrics::{
@@ -19,15 +21,24 @@ const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// How often numbers are read.
 const READ_EVERY: Duration = Duration::from_secs(2);
 
-/// A worker that did not report for so long is not counted as active.
-const ACTIVE: Duration = Duration::from_secs(30);
-
-/// Reports this worker as alive until shutdown.
-pub(super) async fn heartbeat(ports: Ports, worker: WorkerRecord, mut shutdown: Shutdown) {
+/// Reports this worker as alive until shutdown. What it finds out about yt-dlp, which is slow to
+/// start, comes with its second report, at once after the first.
+pub(super) async fn heartbeat(
+    ports: Ports,
+    mut worker: WorkerRecord,
+    scratch: PathBuf,
+    mut shutdown: Shutdown,
+) {
+    let mut has_asked = false;
     loop {
         if let Err(error) = ports.ledger.heartbeat(&worker).await {
             let error = StageError::of(&error);
             tracing::warn!(%error, "cannot report this worker as alive");
+        }
+        if !has_asked {
+            has_asked = true;
+            worker.yt_dlp = yt_dlp(&scratch).await;
+            continue;
         }
         tokio::select! {
             () = tokio::time::sleep(REPORT_EVERY) => {}

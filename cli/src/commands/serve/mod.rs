@@ -158,11 +158,13 @@ fn start(work: &mut JoinSet<()>, machine: &Machine, settings: &Settings, shutdow
         slots: if encodes { machine.slots.chunks } else { 0 },
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ffmpeg: machine.tools.version.clone(),
+        yt_dlp: None,
         last_heartbeat: 0,
     };
     work.spawn(background::heartbeat(
         ports.clone(),
         worker,
+        machine.scratch.clone(),
         shutdown.clone(),
     ));
     let house = HousekeepingSettings {
