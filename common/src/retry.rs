@@ -17,4 +17,9 @@ pub trait Retryable: std::error::Error {
     fn detail(&self) -> &str {
         ""
     }
+
+    /// The command line of the tool that failed; empty where there was none.
+    fn command(&self) -> &str {
+        ""
+    }
 }

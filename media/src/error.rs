@@ -5,6 +5,15 @@ use std::time::Duration;
 
 use reelmill_common::Retryable;
 
+/// What a process was told, and the last of what it said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Words {
+    /// Its command line, quoted for a shell; the address of a source is left out.
+    pub command: String,
+    /// The end of its standard error.
+    pub tail: String,
+}
+
 /// A run of ffmpeg or ffprobe that did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
@@ -48,8 +57,8 @@ pub enum MediaError {
         action: &'static str,
         /// Its exit code.
         code: i32,
-        /// The last of its words.
-        tail: String,
+        /// What it was told and what it said.
+        words: Words,
     },
     /// A signal ended it.
     #[error("ffmpeg was killed by signal {signal} while it was to {action}")]
@@ -58,8 +67,8 @@ pub enum MediaError {
         action: &'static str,
         /// The signal.
         signal: i32,
-        /// The last of its words.
-        tail: String,
+        /// What it was told and what it said.
+        words: Words,
     },
     /// It took too long.
     #[error("ffmpeg took longer than {} s to {action}", limit.as_secs())]
@@ -68,28 +77,32 @@ pub enum MediaError {
         action: &'static str,
         /// The bound.
         limit: Duration,
-        /// The last of its words.
-        tail: String,
+        /// What it was told and what it said.
+        words: Words,
     },
     /// It ran into its memory bound.
     #[error("ffmpeg ran out of memory while it was to {action}")]
     OutOfMemory {
         /// What it was to do.
         action: &'static str,
-        /// The last of its words.
-        tail: String,
+        /// What it was told and what it said.
+        words: Words,
     },
     /// It wrote a file larger than it may.
     #[error("ffmpeg wrote more than it may while it was to {action}")]
     TooLarge {
         /// What it was to do.
         action: &'static str,
+        /// What it was told and what it said.
+        words: Words,
     },
     /// It used more processor time than it may.
     #[error("ffmpeg used more processor time than it may to {action}")]
     TooMuchCpu {
         /// What it was to do.
         action: &'static str,
+        /// What it was told and what it said.
+        words: Words,
     },
     /// It printed more than it may.
     #[error("ffmpeg printed more than {max} bytes while it was to {action}")]
@@ -115,6 +128,20 @@ pub enum MediaError {
     },
 }
 
+impl MediaError {
+    fn words(&self) -> Option<&Words> {
+        match self {
+            Self::Failed { words, .. }
+            | Self::Killed { words, .. }
+            | Self::TimedOut { words, .. }
+            | Self::OutOfMemory { words, .. }
+            | Self::TooLarge { words, .. }
+            | Self::TooMuchCpu { words, .. } => Some(words),
+            _ => None,
+        }
+    }
+}
+
 impl Retryable for MediaError {
     fn is_retryable(&self) -> bool {
         // A kill may be the operator's or the kernel's for want of memory, and a machine may have
@@ -136,13 +163,11 @@ impl Retryable for MediaError {
     }
 
     fn detail(&self) -> &str {
-        match self {
-            Self::Failed { tail, .. }
-            | Self::Killed { tail, .. }
-            | Self::TimedOut { tail, .. }
-            | Self::OutOfMemory { tail, .. } => tail,
-            _ => "",
-        }
+        self.words().map_or("", |words| &words.tail)
+    }
+
+    fn command(&self) -> &str {
+        self.words().map_or("", |words| &words.command)
     }
 
     fn code(&self) -> &'static str {

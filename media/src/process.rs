@@ -6,7 +6,7 @@
 //! any file beyond what it was started for. It is killed with its group when the future that waits
 //! for it is dropped and when this process dies. Both of its output streams are always drained.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::clocks::{Clocks, processor_time};
-use crate::error::MediaError;
+use crate::error::{MediaError, Words};
 use crate::sandbox::Sandbox;
 pub use crate::sandbox::{Confinement, confinement};
 use crate::tail::Tail;
@@ -62,6 +62,26 @@ pub struct Invocation {
     pub limits: Limits,
 }
 
+impl Invocation {
+    /// The command line as one would type it. The source has its name in place of its address, which
+    /// is a secret and means nothing elsewhere.
+    #[must_use]
+    pub fn command(&self) -> String {
+        let hidden = |word: &OsStr| {
+            let word = word.to_string_lossy();
+            match &self.connects {
+                Some(address) => address.hide(&word),
+                None => word.into_owned(),
+            }
+        };
+        let program = self.program.file_name().unwrap_or_default();
+        let args = self.args.iter().map(OsString::as_os_str);
+        let words: Vec<_> = std::iter::once(program).chain(args).map(hidden).collect();
+        // No argument has a NUL, which is all that cannot be quoted.
+        shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default()
+    }
+}
+
 /// How a process that succeeded ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
@@ -89,6 +109,7 @@ pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended,
     let limits = invocation.limits;
     let program = invocation.program.clone();
     let mut tail = Tail::new(invocation.connects.clone());
+    let command = invocation.command();
     let mut running = start(invocation).await?;
     let group = running.group;
 
@@ -120,17 +141,19 @@ pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended,
         }
         // In every round, or one that never falls silent would never be ended.
         if let Some(limit) = clocks.look(Instant::now(), || processor_time(group)) {
+            let tail = tail.text();
+            let words = Words { command, tail };
             return Err(MediaError::TimedOut {
                 action,
                 limit,
-                tail: tail.text(),
+                words,
             });
         }
     };
     running.ended = true;
     count_exit(action, &status_word(status));
     tail.finish();
-    judge(action, status, &tail)?;
+    judge(action, status, command, &tail)?;
     Ok(Ended {
         complaints: tail.complaints(),
         tail: tail.text(),
@@ -177,32 +200,39 @@ fn status_word(status: ExitStatus) -> String {
     }
 }
 
-fn judge(action: &'static str, status: ExitStatus, tail: &Tail) -> Result<(), MediaError> {
-    let text = tail.text();
+fn judge(
+    action: &'static str,
+    status: ExitStatus,
+    command: String,
+    tail: &Tail,
+) -> Result<(), MediaError> {
+    let tail = tail.text();
     // Asked first: ffmpeg 5.1 ends with 0 when it had no room for the end of a file.
-    if text.contains("No space left on device") || text.contains("Disk quota exceeded") {
+    if tail.contains("No space left on device") || tail.contains("Disk quota exceeded") {
         return Err(MediaError::NoSpace { action });
     }
     if status.success() {
         return Ok(());
     }
-    match status.signal() {
-        Some(signal) if signal == Signal::SIGXFSZ as i32 => Err(MediaError::TooLarge { action }),
-        Some(signal) if signal == Signal::SIGXCPU as i32 => Err(MediaError::TooMuchCpu { action }),
-        Some(signal) => Err(MediaError::Killed {
+    let is_out_of_memory = tail.contains("Cannot allocate memory");
+    let words = Words { command, tail };
+    Err(match status.signal() {
+        Some(signal) if signal == Signal::SIGXFSZ as i32 => MediaError::TooLarge { action, words },
+        Some(signal) if signal == Signal::SIGXCPU as i32 => {
+            MediaError::TooMuchCpu { action, words }
+        }
+        Some(signal) => MediaError::Killed {
             action,
             signal,
-            tail: text,
-        }),
-        None if text.contains("Cannot allocate memory") => {
-            Err(MediaError::OutOfMemory { action, tail: text })
-        }
-        None => Err(MediaError::Failed {
+            words,
+        },
+        None if is_out_of_memory => MediaError::OutOfMemory { action, words },
+        None => MediaError::Failed {
             action,
             code: status.code().unwrap_or(-1),
-            tail: text,
-        }),
-    }
+            words,
+        },
+    })
 }
 
 /// Reads what is there; end of stream and errors alike are 0, since the exit status will tell.

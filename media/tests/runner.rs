@@ -52,11 +52,28 @@ async fn the_environment_is_cleared_and_standard_input_closed() {
     );
 }
 
+#[test]
+fn a_command_line_has_the_name_of_its_source_and_not_the_address() {
+    let address = LoopbackUrl::new(80, "/secret/a%20b.mp4", "a b.mp4");
+    let invocation = Invocation {
+        args: vec!["-i".into(), address.secret().into(), "out.mp4".into()],
+        connects: Some(address),
+        ..shell(Path::new("."), "")
+    };
+    assert_eq!(invocation.command(), "sh -i 'a b.mp4' out.mp4");
+}
+
 #[tokio::test]
 async fn each_way_to_end_badly_is_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let result = run(shell(dir.path(), "echo why >&2; exit 7"), &mut |_| {}).await;
-    assert!(matches!(result, Err(MediaError::Failed { code: 7, tail, .. }) if tail == "why"));
+    match result {
+        Err(MediaError::Failed { code: 7, words, .. }) => {
+            assert_eq!(words.tail, "why");
+            assert_eq!(words.command, "sh -c 'echo why >&2; exit 7'");
+        }
+        other => panic!("{other:?}"),
+    }
 
     let result = run(shell(dir.path(), "kill -9 $$"), &mut |_| {}).await;
     assert!(matches!(result, Err(MediaError::Killed { signal: 9, .. })));
@@ -248,7 +265,9 @@ async fn a_program_of_ones_own_opens_its_libraries_and_not_its_folder() {
     for secret in [at("bin/key"), at("key"), "/dev/full".into()] {
         let result = run(cat("bin/cat", secret), &mut |_| {}).await;
         match result {
-            Err(MediaError::Failed { tail, .. }) => assert!(tail.contains("denied"), "{tail}"),
+            Err(MediaError::Failed { words, .. }) => {
+                assert!(words.tail.contains("denied"), "{words:?}");
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -16,7 +16,7 @@ use reelmill_common::message::Topic;
 use reelmill_common::request::Priority;
 use tokio::time::Instant;
 
-use crate::{Consumer, Delivery, Outgoing, Queue, Settlement};
+use crate::{Cause, Consumer, Delivery, Outgoing, Queue, Settlement};
 
 mod delivering;
 mod settling;
@@ -230,9 +230,9 @@ async fn retry(consumer: &dyn Consumer, delivery: &Delivery, delay: Duration) {
 }
 
 async fn bury(consumer: &dyn Consumer, delivery: &Delivery, reason: &str) {
-    let reason = reason.to_owned();
+    let cause = Cause::new(reason);
     consumer
-        .settle(&delivery.receipt, Settlement::DeadLetter { reason })
+        .settle(&delivery.receipt, Settlement::DeadLetter(cause))
         .await
         .unwrap();
 }

@@ -15,10 +15,34 @@ pub struct DeadLetter {
     pub key: String,
     /// As published; possibly not a message at all.
     pub payload: Vec<u8>,
-    /// Why it is here: one sentence.
-    pub reason: String,
+    /// Why it is here.
+    pub cause: Cause,
     /// When it came here, in milliseconds since 1970.
     pub at: u64,
+}
+
+/// Why a message ended without success.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cause {
+    /// One sentence.
+    pub reason: String,
+    /// The command line that failed, for whoever wants to see it fail; empty where none did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub command: String,
+    /// The last words of that command; empty where there were none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+impl Cause {
+    /// A cause of which there is nothing but the sentence.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Why bytes are not a dead letter.
@@ -45,7 +69,8 @@ struct Envelope {
     topic: String,
     key: String,
     payload: Payload,
-    reason: String,
+    #[serde(flatten)]
+    cause: Cause,
     at: u64,
 }
 
@@ -72,7 +97,7 @@ impl DeadLetter {
             topic: self.topic.as_str().to_owned(),
             key: self.key.clone(),
             payload,
-            reason: self.reason.clone(),
+            cause: self.cause.clone(),
             at: self.at,
         };
         Ok(serde_json::to_vec(&envelope)?)
@@ -103,7 +128,7 @@ impl DeadLetter {
                 Payload::Text(text) => text.into_bytes(),
                 Payload::Hex(digits) => hex::decode(digits).map_err(DeadLetterError::Payload)?,
             },
-            reason: envelope.reason,
+            cause: envelope.cause,
             at: envelope.at,
         })
     }
@@ -113,28 +138,36 @@ impl DeadLetter {
 mod tests {
     use super::*;
 
-    fn letters() -> [DeadLetter; 2] {
+    fn letters() -> [DeadLetter; 3] {
         let text = DeadLetter {
             topic: Topic::Chunks,
             key: "j1/chunk-003".to_owned(),
             payload: br#"{"v":1,"job":"j1","task":"chunk-003"}"#.to_vec(),
-            reason: "every attempt is used up: 4 of 4".to_owned(),
+            cause: Cause::new("every attempt is used up: 4 of 4"),
             at: 1_700_000_000_123,
         };
         let raw = DeadLetter {
             topic: Topic::Ingest,
             key: String::new(),
             payload: vec![0xff, 0x00, 0x7b],
-            reason: "cannot read the message: expected value at line 1 column 1".to_owned(),
+            cause: Cause::new("cannot read the message: expected value at line 1 column 1"),
             at: 0,
         };
-        [text, raw]
+        let failed = DeadLetter {
+            cause: Cause {
+                reason: "ffmpeg failed to encode with exit code 187".to_owned(),
+                command: "ffmpeg -i 'a film.mp4' v.mp4".to_owned(),
+                detail: "[h264] [error] bad cseq\nConversion failed!".to_owned(),
+            },
+            ..text.clone()
+        };
+        [text, raw, failed]
     }
 
     #[test]
     fn version_1_stays_as_it_was_written() {
         let golden = include_str!("../tests/golden/dead_letters_v1.jsonl");
-        assert_eq!(golden.lines().count(), 2);
+        assert_eq!(golden.lines().count(), 3);
         for (line, letter) in golden.lines().zip(letters()) {
             assert_eq!(DeadLetter::decode(line.as_bytes()).unwrap(), letter);
             assert_eq!(String::from_utf8(letter.encode().unwrap()).unwrap(), line);

@@ -22,7 +22,7 @@ mod kafka;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-pub use dead_letter::{DeadLetter, DeadLetterError};
+pub use dead_letter::{Cause, DeadLetter, DeadLetterError};
 pub use error::QueueError;
 #[cfg(feature = "conformance")]
 pub use faulty::FaultyQueue;
@@ -87,11 +87,8 @@ pub enum Settlement {
         /// How long nobody should be given it.
         delay: Duration,
     },
-    /// Moved to the dead letters with the reason, then done with.
-    DeadLetter {
-        /// One sentence.
-        reason: String,
-    },
+    /// Moved to the dead letters with the cause, then done with.
+    DeadLetter(Cause),
 }
 
 /// What of a topic is not settled yet.

@@ -10,7 +10,7 @@ use reelmill_common::JobId;
 use reelmill_common::Retryable as _;
 use reelmill_common::message::Topic;
 use reelmill_common::request::Priority;
-use reelmill_queue::{Faults, FaultyQueue, Outgoing, Queue, Settlement, SqliteQueue, When};
+use reelmill_queue::{Cause, Faults, FaultyQueue, Outgoing, Queue, Settlement, SqliteQueue, When};
 
 mod broker;
 mod retrying;
@@ -122,9 +122,9 @@ async fn a_dead_letter_whose_answer_was_lost_is_written_once(
     queue.publish(Topic::Chunks, &[message(1)]).await.unwrap();
     let consumer = queue.subscribe(&[Topic::Chunks]).await.unwrap();
     let delivery = consumer.receive(1, PATIENCE).await.unwrap().remove(0);
-    let reason = "why".to_owned();
+    let cause = Cause::new("why");
     consumer
-        .settle(&delivery.receipt, Settlement::DeadLetter { reason })
+        .settle(&delivery.receipt, Settlement::DeadLetter(cause))
         .await
         .unwrap();
     assert_eq!(messages_of(&queue, Topic::DeadLetters).await, Some(1));

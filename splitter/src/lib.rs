@@ -157,14 +157,15 @@ impl Splitter {
 /// ffprobe's refusal in words for whoever sent the source.
 fn not_media(source: &SourceInfo, error: &MediaError) -> StageError {
     match error {
-        MediaError::Failed { tail, .. } => StageError::permanent(
+        MediaError::Failed { words, .. } => StageError::permanent(
             "not-media",
             format!(
                 "`{}` is not a media file that can be opened: check what it is",
                 source.name
             ),
         )
-        .with_detail(tail),
+        .with_detail(&words.tail)
+        .with_command(&words.command),
         // Time alone says nothing of the source: a disk may have been slow.
         MediaError::OutOfMemory { .. }
         | MediaError::TooMuchCpu { .. }
@@ -173,7 +174,9 @@ fn not_media(source: &SourceInfo, error: &MediaError) -> StageError {
                 "`{}` is refused: reading its header takes more than it may ({error})",
                 source.name
             );
-            StageError::permanent("not-media", message).with_detail(error.detail())
+            StageError::permanent("not-media", message)
+                .with_detail(error.detail())
+                .with_command(error.command())
         }
         other => StageError::of(other),
     }

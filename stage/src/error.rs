@@ -18,6 +18,8 @@ pub struct StageError {
     pub message: String,
     /// The tail of ffmpeg's own words where they help, else empty.
     pub detail: String,
+    /// The command line that failed; empty where none did.
+    pub command: String,
 }
 
 impl StageError {
@@ -30,6 +32,7 @@ impl StageError {
             code: code.to_owned(),
             message: message.into(),
             detail: String::new(),
+            command: String::new(),
         }
     }
 
@@ -65,7 +68,9 @@ impl StageError {
                 ..Self::permanent(error.code(), message)
             },
         };
-        taken.with_detail(error.detail())
+        taken
+            .with_detail(error.detail())
+            .with_command(error.command())
     }
 
     /// A scratch folder or a file in it that the file system refuses, such as `cannot work in`.
@@ -93,6 +98,13 @@ impl StageError {
     #[must_use]
     pub fn with_detail(mut self, detail: &str) -> Self {
         detail.clone_into(&mut self.detail);
+        self
+    }
+
+    /// Adds the command line that failed.
+    #[must_use]
+    pub fn with_command(mut self, command: &str) -> Self {
+        command.clone_into(&mut self.command);
         self
     }
 

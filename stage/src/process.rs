@@ -9,7 +9,7 @@ use reelmill_common::job::JobStatus;
 use reelmill_common::message::Message;
 use reelmill_common::{TaskId, TaskKey};
 use reelmill_ledger::{Claim, Completion, Lease};
-use reelmill_queue::{Consumer, Delivery, Settlement};
+use reelmill_queue::{Cause, Consumer, Delivery, Settlement};
 use tracing::{Instrument as _, Span, field};
 
 use crate::leftovers::clear_attempt;
@@ -44,10 +44,8 @@ impl Stage {
             Ok(message) => message,
             Err(error) => {
                 tracing::error!(message = delivery.key, %error, "a message cannot be understood");
-                let reason = error.to_string();
-                return self
-                    .settle(&delivery, Settlement::DeadLetter { reason })
-                    .await;
+                let cause = Cause::new(error.to_string());
+                return self.settle(&delivery, Settlement::DeadLetter(cause)).await;
             }
         };
         // Of the highest level, so that no filter takes a line's job away.
@@ -285,9 +283,11 @@ impl Stage {
             return Ok(Settlement::Ack);
         }
         tracing::error!(code = error.code, %error, "the job fails");
-        Ok(Settlement::DeadLetter {
+        Ok(Settlement::DeadLetter(Cause {
             reason: error.message.clone(),
-        })
+            command: error.command.clone(),
+            detail: error.detail.clone(),
+        }))
     }
 
     fn backoff(&self, attempt: u32) -> Duration {

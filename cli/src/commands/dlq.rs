@@ -65,6 +65,7 @@ async fn list(queue: &KafkaQueue, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// All of a letter. Its command and the last words of that come in full below the rest.
 fn show(letter: &StoredLetter) {
     let mut rows = vec![
         ["id".to_owned(), letter.id.clone()],
@@ -82,6 +83,37 @@ fn show(letter: &StoredLetter) {
         rows.push(["message".to_owned(), payload]);
     }
     table(&rows).iter().for_each(|line| print_line(line));
+    let cause = letter.letter.as_ref().map(|letter| letter.cause.clone());
+    let cause = cause.unwrap_or_default();
+    for (title, text) in [
+        ("command", cause.command.as_str()),
+        ("its last words", cause.detail.as_str()),
+        ("to see it fail", &reproduce(letter)),
+    ] {
+        if !text.is_empty() {
+            print_line(&format!("\n{title}:"));
+            text.lines()
+                .for_each(|line| print_line(&format!("  {line}")));
+        }
+    }
+}
+
+/// How to see a job's task fail by hand; empty where the letter has no job.
+fn reproduce(letter: &StoredLetter) -> String {
+    let Ok(message) = &letter.letter else {
+        return String::new();
+    };
+    if letter.job.is_empty() {
+        return String::new();
+    }
+    let get = format!(
+        "curl -OJ \"$REELMILL_SERVER/v1/jobs/{}/source\"",
+        letter.job
+    );
+    match message.cause.command.is_empty() {
+        true => format!("{get} and `reelmill transcode` it with the profile of the job"),
+        false => format!("{get} into an empty folder, and run the command there"),
+    }
 }
 
 fn described(letter: &StoredLetter) -> Value {
@@ -96,13 +128,16 @@ fn described(letter: &StoredLetter) -> Value {
         "offset": source.map(|source| source.offset),
         "key": message.map(|message| &message.key),
         "message": message.map(|message| String::from_utf8_lossy(&message.payload)),
+        "command": message.map(|message| &message.cause.command),
+        "detail": message.map(|message| &message.cause.detail),
+        "reproduce": reproduce(letter),
         "at_ms": message.map(|message| message.at),
     })
 }
 
 fn reason(letter: &StoredLetter) -> String {
     match &letter.letter {
-        Ok(message) => message.reason.clone(),
+        Ok(message) => message.cause.reason.clone(),
         Err(unreadable) => unreadable.clone(),
     }
 }

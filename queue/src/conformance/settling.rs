@@ -211,7 +211,7 @@ pub async fn a_dead_letter_tells_where_it_came_from(fixture: &Fixture) {
         (Topic::Chunks, "j1/chunk-001")
     );
     assert_eq!(letter.payload, b"payload 1");
-    assert_eq!(letter.reason, "every attempt is used up: 4 of 4");
+    assert_eq!(letter.cause.reason, "every attempt is used up: 4 of 4");
     ack(&*dead, &delivery).await;
     receive_nothing(&*dead).await;
     dead.close().await.unwrap();

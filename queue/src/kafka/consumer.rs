@@ -81,8 +81,8 @@ impl KafkaConsumer {
             Settlement::Ack => handled.into_iter().collect(),
             // A letter that comes later is the same letter, and takes its place.
             Settlement::Retry { delay } => vec![Record::again(message, delay, now())],
-            Settlement::DeadLetter { reason } => {
-                let letter = Record::letter(message, reason, now())?;
+            Settlement::DeadLetter(cause) => {
+                let letter = Record::letter(message, cause, now())?;
                 std::iter::once(letter).chain(handled).collect()
             }
         })

@@ -14,7 +14,7 @@ use reelmill_common::message::Topic;
 use reelmill_common::request::Priority;
 
 use super::stream::{Place, Stream};
-use crate::{DeadLetter, DeadLetterError, Outgoing};
+use crate::{Cause, DeadLetter, DeadLetterError, Outgoing};
 
 const JOB: &str = "job";
 const PRIORITY: &str = "priority";
@@ -149,7 +149,7 @@ impl Record {
     /// that was made anew.
     pub(super) fn letter(
         message: &Incoming,
-        reason: String,
+        cause: Cause,
         now: u64,
     ) -> Result<Self, DeadLetterError> {
         let Place { stream, partition } = message.place;
@@ -159,7 +159,7 @@ impl Record {
             topic: stream.topic,
             key: message.key.clone(),
             payload: message.payload.clone().unwrap_or_default(),
-            reason,
+            cause,
             at: now,
         };
         let mut headers = message.headers();

@@ -9,7 +9,7 @@ use reelmill_common::request::Priority;
 use super::member::{Commit, Member};
 use super::record::{Content, Incoming, Record, now};
 use super::stream::{Place, Stream};
-use crate::{DeadLetter, Delivery, Outgoing};
+use crate::{Cause, DeadLetter, Delivery, Outgoing};
 
 const NOW: u64 = 1_700_000_000_000;
 
@@ -121,7 +121,7 @@ fn a_dead_letter_has_all_to_try_again() {
         .headers
         .push(("traceparent".to_owned(), b"x".to_vec()));
     let message = arrived(&record, 3, 17);
-    let buried = Record::letter(&message, "why".to_owned(), NOW + 9).unwrap();
+    let buried = Record::letter(&message, Cause::new("why"), NOW + 9).unwrap();
     assert_eq!(buried.stream, Stream::main(Topic::DeadLetters));
     assert_eq!(buried.key, b"video-chunks/3/17@1700000000005");
     assert_eq!(header(&buried, "source").unwrap(), "video-chunks/3/17");
@@ -130,7 +130,7 @@ fn a_dead_letter_has_all_to_try_again() {
         topic: Topic::Chunks,
         key: "j1/chunk-003".to_owned(),
         payload: b"payload".to_vec(),
-        reason: "why".to_owned(),
+        cause: Cause::new("why"),
         at: NOW + 9,
     };
     assert_eq!(letter, expected);

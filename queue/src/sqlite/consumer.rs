@@ -264,13 +264,13 @@ impl Member {
                 transaction.execute(sql, params![receipt.offset, visible_at])?;
                 return Ok(());
             }
-            Settlement::DeadLetter { reason } => {
+            Settlement::DeadLetter(cause) => {
                 let (topic, at) = (receipt.topic, self.options.now());
                 let letter = DeadLetter {
                     topic,
                     key: key.clone(),
                     payload,
-                    reason,
+                    cause,
                     at,
                 };
                 let row = Row {

@@ -6,7 +6,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use reelmill_common::Retryable as _;
 use reelmill_common::message::Topic;
-use reelmill_queue::{Consumer, DeadLetter, LetterSource, Queue as _, Settlement};
+use reelmill_queue::{Cause, Consumer, DeadLetter, LetterSource, Queue as _, Settlement};
 
 use crate::broker::Cluster;
 use crate::helpers::{
@@ -15,9 +15,9 @@ use crate::helpers::{
 
 async fn bury(consumer: &dyn Consumer, count: usize, reason: &str) {
     for delivery in receive(consumer, count).await {
-        let reason = format!("{reason}: {}", delivery.key);
+        let cause = Cause::new(format!("{reason}: {}", delivery.key));
         consumer
-            .settle(&delivery.receipt, Settlement::DeadLetter { reason })
+            .settle(&delivery.receipt, Settlement::DeadLetter(cause))
             .await
             .unwrap();
     }
@@ -49,7 +49,7 @@ async fn a_dead_letter_is_listed_retried_and_dropped() {
         (Topic::Chunks, "j1/chunk-000")
     );
     assert_eq!(
-        (letter.payload, letter.reason.as_str()),
+        (letter.payload, letter.cause.reason.as_str()),
         (b"payload 0".to_vec(), "why: j1/chunk-000")
     );
     assert_eq!(first.job, "j1");
@@ -90,9 +90,9 @@ async fn a_dead_letter_is_listed_retried_and_dropped() {
     assert_eq!(waiting(&*queue, Topic::DeadLetters).await, 1);
 
     // It fails again, and is a letter of its own.
-    let reason = "still".to_owned();
+    let cause = Cause::new("still");
     consumer
-        .settle(&again.receipt, Settlement::DeadLetter { reason })
+        .settle(&again.receipt, Settlement::DeadLetter(cause))
         .await
         .unwrap();
     assert_eq!(operator.dead_letters().await.unwrap().total, 2);
@@ -131,8 +131,7 @@ async fn a_dead_letter_that_a_consumer_settles_is_handled() {
     let later = receive(&*undertaker, 1).await.remove(0);
     assert_eq!(DeadLetter::decode(&later.payload).unwrap().key, both[1].key);
     // Buried once more it is a letter about a letter, and the old one is handled.
-    let reason = "nobody can help it".to_owned();
-    let settlement = Settlement::DeadLetter { reason };
+    let settlement = Settlement::DeadLetter(Cause::new("nobody can help it"));
     undertaker.settle(&later.receipt, settlement).await.unwrap();
     assert_eq!(queue.dead_letters().await.unwrap().total, 1);
     let last = receive(&*undertaker, 1).await.remove(0);

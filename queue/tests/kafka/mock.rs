@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer as _};
 use rdkafka::types::{RDKafkaApiKey as Request, RDKafkaRespErr as Answer};
 use reelmill_common::Retryable as _;
 use reelmill_common::message::Topic;
-use reelmill_queue::{KafkaOptions, KafkaQueue, Queue as _, Settlement};
+use reelmill_queue::{Cause, KafkaOptions, KafkaQueue, Queue as _, Settlement};
 
 use crate::helpers::{PATIENCE, ack, eventually, keys, message, receive, waiting};
 
@@ -200,12 +200,11 @@ async fn a_settle_that_cannot_publish_leaves_the_delivery_open() {
     let consumer = queue.subscribe(&[Topic::Chunks]).await.unwrap();
     queue.publish(Topic::Chunks, &[message(1)]).await.unwrap();
     let delivery = receive(&*consumer, 1).await.remove(0);
-    let reason = "why".to_owned();
     for settlement in [
         Settlement::Retry {
             delay: Duration::ZERO,
         },
-        Settlement::DeadLetter { reason },
+        Settlement::DeadLetter(Cause::new("why")),
     ] {
         let refusal = Answer::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
         brokers

@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use reelmill_common::TaskKey;
 use reelmill_common::job::JobStatus;
+use reelmill_common::message::Topic;
+use reelmill_queue::{Cause, DeadLetter};
 use reelmill_stage::{Handler, Outcome, Settings, StageError, Work, submit};
 
 use crate::toy::{Place, Running, Toy, job, request, settings};
@@ -81,4 +84,32 @@ async fn what_fails_in_passing_costs_one_each_time() {
 async fn a_panic_costs_an_attempt_and_not_the_job() {
     let ended = refused(1, || panic!("a bug, for the test")).await;
     assert_eq!(ended, (JobStatus::Completed, 2));
+}
+
+#[tokio::test]
+async fn a_dead_letter_has_the_command_that_failed_and_its_last_words() {
+    let place = Place::new();
+    let job = job("j1");
+    submit(&place.ports, &job, &request()).await.unwrap();
+    let fail = || {
+        StageError::permanent("ffmpeg-failed", "ffmpeg failed to encode")
+            .with_command("ffmpeg -i 'a b.mp4'")
+            .with_detail("Conversion failed!")
+    };
+    let handler = Refusing::new(Toy::new(&place.ports, 1, None), 1, fail);
+    let running = Running::start(&place.ports, handler, settings());
+    assert_eq!(place.ended(&job).await.status, JobStatus::Failed);
+    let dead = place.ports.queue.subscribe(&[Topic::DeadLetters]).await;
+    let dead = dead.unwrap();
+    let letters = dead.receive(1, Duration::from_secs(20)).await.unwrap();
+    let letter = DeadLetter::decode(&letters[0].payload).unwrap();
+    assert_eq!(letter.topic, Topic::Chunks);
+    let cause = Cause {
+        reason: "ffmpeg failed to encode".to_owned(),
+        command: "ffmpeg -i 'a b.mp4'".to_owned(),
+        detail: "Conversion failed!".to_owned(),
+    };
+    assert_eq!(letter.cause, cause);
+    dead.close().await.unwrap();
+    running.stop().await;
 }
