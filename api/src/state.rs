@@ -25,6 +25,8 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// How many encodes the workers are expected to run at once: plans are made for it.
     pub slots: u32,
+    /// The longest window of a chunk in milliseconds; `None` leaves it to the planner.
+    pub window_ms: Option<u32>,
     /// Profiles beside the built-in ones, by name.
     pub profiles: Vec<Profile>,
     /// The profile of a job that names none.

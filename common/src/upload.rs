@@ -93,6 +93,9 @@ pub struct Order {
     /// How much of the decoding is recorded.
     #[serde(default)]
     pub proof: Proof,
+    /// The longest window in milliseconds; `None` leaves it to the planner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_ms: Option<u32>,
     /// What the submitter may choose beside the profile.
     #[serde(default)]
     pub options: JobOptions,

@@ -370,6 +370,7 @@ fn uploads_on_their_way_and_whole_ones() {
             name: "movie.mp4".to_owned(),
             profile: profile(),
             proof: Proof::Seams,
+            window_ms: None,
             options: JobOptions::default(),
         },
     };

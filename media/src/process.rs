@@ -111,6 +111,7 @@ pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended,
     let mut tail = Tail::new(invocation.connects.clone());
     let command = invocation.command();
     let mut running = start(invocation).await?;
+    tracing::debug!(action, "started");
     let group = running.group;
 
     let mut lines = Lines::new(running.stdout.take());

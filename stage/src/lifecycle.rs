@@ -60,7 +60,7 @@ pub async fn submit_upload(ports: &Ports, upload: &Upload, slots: u32) -> Result
         profile: order.profile,
         proof: order.proof,
         slots: if alive == 0 { slots } else { alive },
-        window_ms: None,
+        window_ms: order.window_ms,
         trusted: false,
         options: order.options,
     };

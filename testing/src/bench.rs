@@ -35,6 +35,8 @@ pub struct Contest {
     /// Whether plain ffmpeg encodes sound for its first output only. It cannot share an encoder
     /// between files, so a user of it encodes sound for each.
     pub sound_once: bool,
+    /// The address of a service that does reelmill's side, from upload to the end of the job.
+    pub server: Option<String>,
 }
 
 /// The sides of a contest.
@@ -42,7 +44,7 @@ pub struct Contest {
 pub enum Side {
     /// One ffmpeg that decodes once and encodes every rung on all cores.
     Plain,
-    /// `reelmill transcode`.
+    /// `reelmill transcode`, or a job of a service.
     Reelmill,
 }
 
@@ -110,7 +112,10 @@ impl Contest {
         let work = tempfile::tempdir()?;
         let command = match side {
             Side::Plain => self.plain(work.path())?,
-            Side::Reelmill => self.ours(work.path()),
+            Side::Reelmill => match &self.server {
+                Some(server) => return self.job(server),
+                None => self.ours(work.path()),
+            },
         };
         let done = command.limit(LIMIT).succeed()?;
         let timings = timings(&done);
@@ -130,6 +135,24 @@ impl Contest {
             .arg(work.join("out"))
             .args(["--profile", &self.profile.name, "--quiet", "--json"])
             .env("REELMILL_FFMPEG", &self.ffmpeg.path)
+    }
+
+    /// A job of a service. What its processes use of the processor is theirs to know.
+    fn job(&self, server: &str) -> Result<Lap> {
+        let jobs = |word: &str| {
+            let command = Command::new(&self.reelmill).args(["jobs", word]);
+            command.env("REELMILL_SERVER", server).limit(LIMIT)
+        };
+        let profile = ["--profile", &self.profile.name];
+        let sent = jobs("submit").arg(&self.source).args(profile).succeed()?;
+        let job = String::from_utf8(sent.stdout)?;
+        let done = jobs("watch").arg(job.trim()).succeed()?;
+        Ok(Lap {
+            side: Side::Reelmill,
+            wall: sent.wall + done.wall,
+            cpu: Duration::ZERO,
+            timings: Vec::new(),
+        })
     }
 
     /// Plain ffmpeg: one decode, the rungs' own options, all cores, a file for each rung.

@@ -161,6 +161,7 @@ impl Draft {
             name: name.cloned().unwrap_or_else(|| "upload".to_owned()),
             profile,
             proof: Default::default(),
+            window_ms: settings.window_ms,
             options: JobOptions {
                 priority: self.priority.unwrap_or_default(),
                 metadata: self.metadata.clone(),

@@ -89,6 +89,7 @@ impl Service {
             retention: None,
             slots: 2,
             profiles: vec![],
+            window_ms: None,
             default_profile: profile::DEFAULT.to_owned(),
             output_links: false,
             cors_origins: vec![],

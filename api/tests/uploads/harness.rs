@@ -42,6 +42,7 @@ pub(crate) fn settings(scratch: &Path) -> Settings {
         retention: None,
         slots: 2,
         profiles: Vec::new(),
+        window_ms: Some(5_000),
         default_profile: "h264-1080p".to_owned(),
         output_links: false,
         cors_origins: Vec::new(),
@@ -180,6 +181,7 @@ impl Service {
         let request: JobRequest = load_json(store, &key::request(job)).await.unwrap().unwrap();
         assert_eq!(request.location, Location::Stored { job: job.clone() });
         assert_eq!(request.name, source.name);
+        assert_eq!(request.window_ms, Some(5_000));
         assert!(self.ports.ledger.job(job).await.unwrap().is_some());
         request
     }

@@ -59,6 +59,13 @@ pub(crate) const KEYS: &[Key] = &[
         "Encodes at once; auto is one for each core",
     ),
     key(
+        "window",
+        "window",
+        "TIME",
+        "auto",
+        "The longest window of a chunk; auto leaves it to the planner",
+    ),
+    key(
         "ffmpeg",
         "ffmpeg",
         "FILE",

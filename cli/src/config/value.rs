@@ -60,6 +60,18 @@ pub(crate) fn duration_or_none(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
+/// A window's length in milliseconds, within the bounds of `reelmill transcode --window`, or `auto`.
+pub(crate) fn window_or_auto(text: &str) -> Result<Option<u32>, String> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    let window = duration(text).map_err(|refusal| format!("{refusal}, or `auto`"))?;
+    match u32::try_from(window.as_millis()) {
+        Ok(ms @ 100..=86_400_000) => Ok(Some(ms)),
+        _ => Err(format!("`{text}` is not between 100ms and 24h")),
+    }
+}
+
 /// `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let address = match text.strip_prefix("localhost:") {
@@ -154,6 +166,11 @@ mod tests {
         assert_eq!(duration("1.5 h"), Ok(Duration::from_secs(5400)));
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration_or_none("none"), Ok(None));
+        assert_eq!(window_or_auto("auto"), Ok(None));
+        assert_eq!(window_or_auto("4s"), Ok(Some(4_000)));
+        for wrong in ["none", "10ms", "25h"] {
+            assert!(window_or_auto(wrong).is_err(), "{wrong}");
+        }
         for wrong in ["", "7", "soon", "-1s", "0s", "5 fortnights", "99999 w"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

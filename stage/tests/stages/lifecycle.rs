@@ -149,6 +149,7 @@ pub(crate) fn upload(id: &str) -> Upload {
             name: "movie.mp4".to_owned(),
             profile: request().profile,
             proof: Proof::EveryFrame,
+            window_ms: Some(4_000),
             options: JobOptions {
                 time_limit_s: Some(60),
                 ..JobOptions::default()
@@ -176,6 +177,7 @@ async fn an_upload_becomes_the_job_that_was_ordered() {
         },
         proof: Proof::EveryFrame,
         slots: 3,
+        window_ms: Some(4_000),
         options: upload.order.options.clone(),
         ..crate::toy::request()
     };

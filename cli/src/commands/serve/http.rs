@@ -105,6 +105,7 @@ pub(super) async fn start_http(
         upload_expiry: settings.upload_expiry,
         retention: settings.retention,
         slots: settings.slots,
+        window_ms: settings.window_ms,
         profiles: service.profiles,
         default_profile: settings.default_profile,
         output_links: settings.output_links,
