@@ -10,4 +10,5 @@ mod helpers;
 mod mock;
 mod rebalancing;
 mod recreated;
+mod secure;
 mod topics;
