@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::compare::{Verdict, compare};
 use crate::ffmpeg::Ffmpeg;
 use crate::oracle::Plain;
-use crate::run::Command;
+use crate::run::{Command, Finished};
 use crate::table::Table;
 
 /// No file may take reelmill longer.
@@ -35,9 +35,15 @@ pub struct Setup {
     pub ffmpeg: Ffmpeg,
     /// Where outputs are kept, each in a folder of its own; `None` throws them away.
     pub keep: Option<PathBuf>,
+    /// The service that does it, by its address; `None` is `reelmill transcode`. It must offer
+    /// [`SERVICE_PROFILE`] and cut sources into windows of a second.
+    pub service: Option<String>,
     /// More arguments for `reelmill transcode`.
     pub extra: Vec<String>,
 }
+
+/// The built-in profile `lossless` with fragments of a second, as a service must know it.
+pub const SERVICE_PROFILE: &str = "lossless-1s";
 
 /// A file to be transcoded.
 #[derive(Clone, Debug)]
@@ -147,25 +153,10 @@ fn fill(setup: &Setup, item: &Item, row: &mut Row) -> Result<()> {
     fs::write(&profile, lossless_profile(window)?)?;
 
     let started = Instant::now();
-    let done = Command::new(&setup.reelmill)
-        .arg("transcode")
-        .arg(&item.path)
-        .arg("-o")
-        .arg(&dir)
-        .arg("--profile")
-        .arg(&profile)
-        .args([
-            "--window",
-            &format!("{window:.3}"),
-            "--slots",
-            "2",
-            "--quiet",
-            "--json",
-        ])
-        .args(&setup.extra)
-        .env("REELMILL_FFMPEG", &setup.ffmpeg.path)
-        .limit(LIMIT)
-        .run()?;
+    let done = match &setup.service {
+        Some(service) => by_service(setup, service, item, &dir)?,
+        None => by_transcode(setup, item, &dir, &profile, window)?,
+    };
     row.wall = started.elapsed();
     match done.code {
         Some(0) => row.verdict = compare(&setup.ffmpeg, &item.path, &plain, &dir)?,
@@ -182,6 +173,56 @@ fn fill(setup: &Setup, item: &Item, row: &mut Row) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn by_transcode(
+    setup: &Setup,
+    item: &Item,
+    dir: &Path,
+    profile: &Path,
+    window: f64,
+) -> Result<Finished> {
+    Command::new(&setup.reelmill)
+        .arg("transcode")
+        .arg(&item.path)
+        .arg("-o")
+        .arg(dir)
+        .arg("--profile")
+        .arg(profile)
+        .args([
+            "--window",
+            &format!("{window:.3}"),
+            "--slots",
+            "2",
+            "--quiet",
+            "--json",
+        ])
+        .args(&setup.extra)
+        .env("REELMILL_FFMPEG", &setup.ffmpeg.path)
+        .limit(LIMIT)
+        .run()
+}
+
+/// Uploads it, waits for its job and fetches what that made; the first of these that fails is the
+/// answer.
+fn by_service(setup: &Setup, service: &str, item: &Item, dir: &Path) -> Result<Finished> {
+    let client = || {
+        Command::new(&setup.reelmill)
+            .env("REELMILL_SERVER", service)
+            .limit(LIMIT)
+    };
+    let submit = ["jobs", "submit", "--quiet", "--profile", SERVICE_PROFILE];
+    let sent = client().args(submit).arg(&item.path).run()?;
+    if sent.code != Some(0) {
+        return Ok(sent);
+    }
+    let job = String::from_utf8(sent.stdout)?;
+    let job = job.trim();
+    let watched = client().args(["jobs", "watch", "--quiet", job]).run()?;
+    if watched.code != Some(0) {
+        return Ok(watched);
+    }
+    client().args(["outputs", "get", job, "-o"]).arg(dir).run()
 }
 
 /// Whether a sentence and exit 1 are as good as an output.

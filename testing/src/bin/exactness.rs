@@ -41,7 +41,7 @@ struct Args {
     /// More arguments for `reelmill transcode`, separated by spaces
     #[arg(long, default_value = "", allow_hyphen_values = true)]
     extra_args: String,
-    /// How reelmill reads the files: `path` or `store`
+    /// How reelmill gets at the files: `path`, `store`, or the address of a service to upload them to
     #[arg(long, default_value = "path")]
     via: String,
     /// Where the corpus is
@@ -72,6 +72,7 @@ fn compare_all() -> Result<ExitCode> {
         reelmill: args.reelmill,
         ffmpeg: Ffmpeg::new(&args.ffmpeg)?,
         keep: args.keep.map(std::path::absolute).transpose()?,
+        service: args.via.starts_with("http").then(|| args.via.clone()),
         extra: ["--via", &args.via]
             .into_iter()
             .chain(args.extra_args.split_whitespace())
