@@ -120,11 +120,16 @@ impl Housekeeper {
             Ok(false) => return,
             Err(error) => return log("keep house", &StageError::of(&error)),
         }
-        if let Err(error) = self.look_after_open_jobs(now).await {
-            log("look after jobs", &error);
-        }
-        if let Err(error) = self.look_after_ends().await {
-            log("look after ends", &error);
+        match jobs(&self.ports, &OPEN).await {
+            Ok(open) => {
+                if let Err(error) = self.look_after_open_jobs(&open, now).await {
+                    log("look after jobs", &error);
+                }
+                if let Err(error) = self.look_after_ends(&open).await {
+                    log("look after ends", &error);
+                }
+            }
+            Err(error) => log("list the open jobs", &error),
         }
         if let Err(error) = self.look_after_uploads(now).await {
             log("look after uploads", &error);
@@ -138,8 +143,11 @@ impl Housekeeper {
     }
 
     /// Ends jobs that take longer than they may, and asks again for what nobody seems to do.
-    async fn look_after_open_jobs(&self, now: Millis) -> Result<(), StageError> {
-        let open = jobs(&self.ports, &OPEN).await?;
+    async fn look_after_open_jobs(
+        &self,
+        open: &[JobRecord],
+        now: Millis,
+    ) -> Result<(), StageError> {
         for job in open.iter().filter(|job| is_late(job, now)) {
             let limit = job.options.time_limit_s.unwrap_or_default();
             let error = JobError {
@@ -160,19 +168,24 @@ impl Housekeeper {
         }
         let quiet = |job: &&JobRecord| now.saturating_sub(job.updated_at) >= millis(QUIET);
         if open.iter().any(|job| quiet(&job)) {
-            republish(&self.ports, &open).await?;
+            republish(&self.ports, open).await?;
         }
         Ok(())
     }
 
     /// Compares the jobs that may not have ended with the ledger: one that it has forgotten it
     /// learns of again, and one that has ended is taken from the list once the store has its end.
-    async fn look_after_ends(&self) -> Result<(), StageError> {
+    /// The ledger is not asked for those that were open a moment ago: it would be one call for each.
+    async fn look_after_ends(&self, open: &[JobRecord]) -> Result<(), StageError> {
+        let open: BTreeSet<&JobId> = open.iter().map(|record| &record.id).collect();
         let (store, ledger) = (self.ports.store.as_ref(), &self.ports.ledger);
         for entry in list(store, "open/").await? {
             let Ok(job) = JobId::new(entry.file_name()) else {
                 continue;
             };
+            if open.contains(&job) {
+                continue;
+            }
             let mut record = ledger.job(&job).await?;
             if record.is_none() && restore(&self.ports, &job).await? {
                 tracing::info!(%job, "the ledger had forgotten the job and knows it again");
