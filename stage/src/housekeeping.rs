@@ -13,7 +13,7 @@ use reelmill_ledger::{JobRecord, Millis};
 
 use crate::leftovers::{clear, delete_all, list};
 use crate::lifecycle::{end, ingest, remove, store_end, submit_upload};
-use crate::rebuild::{load_json, missing, publish, restore};
+use crate::rebuild::{known, load_json, missing, publish, restore};
 use crate::{Ports, Shutdown, StageError, exists, manifest, revisions};
 
 /// The lease that makes one process of all do this.
@@ -178,7 +178,7 @@ impl Housekeeper {
     /// The ledger is not asked for those that were open a moment ago: it would be one call for each.
     async fn look_after_ends(&self, open: &[JobRecord]) -> Result<(), StageError> {
         let open: BTreeSet<&JobId> = open.iter().map(|record| &record.id).collect();
-        let (store, ledger) = (self.ports.store.as_ref(), &self.ports.ledger);
+        let store = self.ports.store.as_ref();
         for entry in list(store, "open/").await? {
             let Ok(job) = JobId::new(entry.file_name()) else {
                 continue;
@@ -186,12 +186,7 @@ impl Housekeeper {
             if open.contains(&job) {
                 continue;
             }
-            let mut record = ledger.job(&job).await?;
-            if record.is_none() && restore(&self.ports, &job).await? {
-                tracing::info!(%job, "the ledger had forgotten the job and knows it again");
-                record = ledger.job(&job).await?;
-            }
-            match record {
+            match known(&self.ports, &job).await? {
                 None => store.delete(&entry).await?,
                 Some(record) if record.status.is_terminal() => {
                     store_end(store, &job, record.status, record.error.as_ref()).await?;

@@ -26,7 +26,7 @@ pub use error::StageError;
 pub use housekeeping::{Housekeeper, HousekeepingSettings, housekeep, resume};
 pub use lifecycle::{cancel, remove, retry, submit, submit_upload};
 pub use rebuild::{
-    create_json, exists, load_json, manifest, planned, publish_missing, rebuild, restore, revisions,
+    create_json, exists, known, load_json, manifest, planned, publish_missing, rebuild, revisions,
 };
 pub use run::{Settings, Shutdown, run};
 pub use scratch::{blocking, scratch_folder};

@@ -11,7 +11,7 @@ use reelmill_ledger::{ACTIVE, NewJob};
 use reelmill_store::Store;
 
 use crate::leftovers::{delete_all, named_by};
-use crate::rebuild::{load_json, publish, rebuild};
+use crate::rebuild::{known, load_json, publish, rebuild};
 use crate::{Ports, StageError, create_json, exists, manifest, publish_missing, revisions};
 
 /// Submits a job: its request, then its place in the ledger, then the message. Idempotent: after an
@@ -123,15 +123,15 @@ async fn mark_open(store: &dyn Store, job: &JobId) -> Result<(), StageError> {
     Ok(store.put(&key::open(job), Bytes::new()).await?)
 }
 
-/// Runs a failed or cancelled job once more, without doing again what is done. `false` when the job
-/// is in no such state. One that dies half-way leaves a running job, whose messages housekeeping
-/// publishes.
+/// Runs a failed or cancelled job once more, without doing again what is done, also one that the
+/// ledger has forgotten. `false` when the job is in no such state. One that dies half-way leaves a
+/// running job, whose messages housekeeping publishes.
 ///
 /// # Errors
 /// A port that fails; also when the store has neither the job's plan nor its request.
 pub async fn retry(ports: &Ports, job: &JobId) -> Result<bool, StageError> {
     let (store, ledger) = (ports.store.as_ref(), &ports.ledger);
-    let record = ledger.job(job).await?;
+    let record = known(ports, job).await?;
     let ended = record
         .is_some_and(|record| record.status.is_terminal() && record.status != JobStatus::Completed);
     if !ended {

@@ -8,7 +8,7 @@ use reelmill_common::manifest::{Manifest, Revision};
 use reelmill_common::message::{Message, Topic};
 use reelmill_common::request::JobRequest;
 use reelmill_common::{ObjectKey, TaskId, TaskKey};
-use reelmill_ledger::{Completion, NewJob};
+use reelmill_ledger::{Completion, JobRecord, NewJob};
 use reelmill_queue::Outgoing;
 use reelmill_store::{Store, StoreError};
 use serde::Serialize;
@@ -145,12 +145,23 @@ pub async fn rebuild(ports: &Ports, job: &JobId) -> Result<bool, StageError> {
     Ok(true)
 }
 
-/// Makes the ledger know a job that it has forgotten, whatever the store has of it: its plan or only
-/// what was asked for, and its end. `false` when the store does not know it either.
+/// What the ledger knows of a job. One that it has forgotten, as it forgets those that ended long
+/// ago, it learns of again from the store; `None` when the store does not know it either.
 ///
 /// # Errors
 /// A port that fails.
-pub async fn restore(ports: &Ports, job: &JobId) -> Result<bool, StageError> {
+pub async fn known(ports: &Ports, job: &JobId) -> Result<Option<JobRecord>, StageError> {
+    let record = ports.ledger.job(job).await?;
+    if record.is_some() || !restore(ports, job).await? {
+        return Ok(record);
+    }
+    tracing::info!(%job, "the ledger had forgotten the job and knows it again");
+    Ok(ports.ledger.job(job).await?)
+}
+
+/// Makes the ledger know a job that it has forgotten, whatever the store has of it: its plan or only
+/// what was asked for, and its end. `false` when the store does not know it either.
+pub(crate) async fn restore(ports: &Ports, job: &JobId) -> Result<bool, StageError> {
     if rebuild(ports, job).await? {
         return Ok(true);
     }

@@ -65,11 +65,7 @@ pub(crate) fn unknown() -> Problem {
 /// A job's record, or that there is none. A ledger keeps ended jobs for a while only, and the store
 /// for as long as their files are kept.
 pub(crate) async fn record(api: &Api, id: &JobId) -> Result<JobRecord, Problem> {
-    let ask = async || api.ports.ledger.job(id).await;
-    let mut record = ask().await.map_err(|error| Problem::of(&error))?;
-    if record.is_none() && reelmill_stage::restore(&api.ports, id).await? {
-        record = ask().await.map_err(|error| Problem::of(&error))?;
-    }
+    let record = reelmill_stage::known(&api.ports, id).await?;
     if record.is_none() {
         api.memory.forget(id);
     }

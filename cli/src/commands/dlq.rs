@@ -2,7 +2,7 @@
 
 use reelmill_common::{JobId, WorkerId};
 use reelmill_queue::{KafkaQueue, StoredLetter};
-use reelmill_stage::{Ports, restore, retry};
+use reelmill_stage::{Ports, retry};
 use serde_json::{Value, json};
 
 use super::jobs::table;
@@ -168,17 +168,13 @@ async fn reach(args: &PortArgs) -> Result<Ports, Failure> {
 /// message alone is published anew.
 async fn bring_back(queue: &KafkaQueue, all: &Ports, letter: &StoredLetter) -> Result<(), Failure> {
     let id = &letter.id;
-    if let Ok(job) = JobId::new(letter.job.as_str()) {
-        let known = all.ledger.job(&job).await;
-        if known.map_err(|error| Failure::of(&error))?.is_none() {
-            restore(all, &job).await?;
-        }
-        if retry(all, &job).await? {
-            let handled = queue.drop_dead_letter(letter).await;
-            handled.map_err(|error| Failure::of(&error))?;
-            print_line(&format!("{id}: the job `{job}` runs again"));
-            return Ok(());
-        }
+    if let Ok(job) = JobId::new(letter.job.as_str())
+        && retry(all, &job).await?
+    {
+        let handled = queue.drop_dead_letter(letter).await;
+        handled.map_err(|error| Failure::of(&error))?;
+        print_line(&format!("{id}: the job `{job}` runs again"));
+        return Ok(());
     }
     let published = queue.retry_dead_letter(letter).await;
     published.map_err(|error| Failure::of(&error))?;

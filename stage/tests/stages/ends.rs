@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reelmill_common::job::{JobEnd, JobStatus};
 use reelmill_common::key;
 use reelmill_stage::{
-    Housekeeper, HousekeepingSettings, Ports, cancel, load_json, restore, resume, retry, submit,
+    Housekeeper, HousekeepingSettings, Ports, cancel, known, load_json, resume, retry, submit,
 };
 use reelmill_store::{Faults, FaultyStore, When};
 
@@ -45,7 +45,7 @@ async fn a_cancelled_job_stays_so_when_the_ledger_is_emptied() {
     let place = place.emptied();
     tick(&place).await;
     assert_eq!(place.ports.ledger.job(&job).await.unwrap(), None);
-    assert!(restore(&place.ports, &job).await.unwrap());
+    assert!(known(&place.ports, &job).await.unwrap().is_some());
     assert_eq!(place.record(&job).await.status, JobStatus::Cancelled);
 
     let place = place.emptied();
@@ -103,4 +103,16 @@ async fn a_retry_takes_the_end_back() {
     let place = place.emptied();
     tick(&place).await;
     assert!(!place.record(&job).await.status.is_terminal());
+}
+
+#[tokio::test]
+async fn a_job_that_the_ledger_has_forgotten_is_retried() {
+    let place = Place::new();
+    let job = job("j1");
+    submit(&place.ports, &job, &request()).await.unwrap();
+    cancel(&place.ports, &job).await.unwrap();
+    let place = place.emptied();
+    assert!(retry(&place.ports, &job).await.unwrap());
+    assert!(!place.record(&job).await.status.is_terminal());
+    assert_eq!(end(&place, "j1").await, None);
 }
