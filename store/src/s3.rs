@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_s3::presigning::PresigningConfig;
-use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use reelmill_common::ObjectKey;
 
@@ -114,17 +113,8 @@ impl S3Store {
 
     async fn put_whole(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), StoreError> {
         let bucket = &self.bucket;
-        let patient = bucket.patient(bytes.len() as u64);
-        let request = bucket.client.put_object().bucket(&bucket.name);
-        let request = request
-            .key(bucket.name_of(key))
-            .body(ByteStream::from(bytes))
-            .customize()
-            .config_override(patient);
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(Refusal::from(error).about("write", key, &bucket.place)),
-        }
+        let put = bucket.put(&bucket.name_of(key), bytes, None, false).await;
+        put.map_err(|refusal| refusal.about("write", key, &bucket.place))
     }
 }
 

@@ -12,8 +12,9 @@ use aws_sdk_s3::config::{
     BehaviorVersion, Builder, Config, Credentials, Region, RequestChecksumCalculation,
     ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
 };
-use aws_sdk_s3::primitives::DateTime;
+use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_smithy_http_client::tls;
+use bytes::Bytes;
 use reelmill_common::ObjectKey;
 
 use super::options::S3Options;
@@ -87,6 +88,31 @@ impl Bucket {
     pub(super) fn patient(&self, bytes: u64) -> Builder {
         let moving = Duration::from_secs(bytes / SLOWEST);
         Config::builder().timeout_config(timeouts(self.patience.saturating_add(moving)))
+    }
+
+    /// Puts an object of this name in one request, whatever its length. It keeps the token of its
+    /// `writer`, where there is one; with `only_new` the service is asked to refuse where an object
+    /// is already.
+    pub(super) async fn put(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        writer: Option<&str>,
+        only_new: bool,
+    ) -> Result<(), Refusal> {
+        let patient = self.patient(bytes.len() as u64);
+        let mut request = self.client.put_object().bucket(&self.name).key(name);
+        if let Some(writer) = writer {
+            request = request.metadata(WRITER, writer);
+        }
+        request
+            .set_if_none_match(only_new.then(|| "*".to_owned()))
+            .body(ByteStream::from(bytes))
+            .customize()
+            .config_override(patient)
+            .send()
+            .await?;
+        Ok(())
     }
 
     pub(super) async fn head(

@@ -1,7 +1,6 @@
 //! What must hold before a bucket is used: it is there, we may use it, and it is known whether the
 //! service honours conditions.
 
-use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use bytes::Bytes;
 use uuid::Uuid;
@@ -90,9 +89,10 @@ fn failed(bucket: &Bucket, refusal: Refusal) -> StoreError {
 /// the header and do not mind it.
 pub(super) async fn honours_conditions(bucket: &Bucket) -> Result<bool, StoreError> {
     let probe = format!("{}{PROBES}{}", bucket.root, Uuid::now_v7());
+    let content = Bytes::from_static(b"does this service honour conditions?");
     let mut honours = false;
     for _ in 0..2 {
-        match put_new(bucket, &probe).await {
+        match bucket.put(&probe, content.clone(), None, true).await {
             Ok(()) => {}
             // Also at first, when only the answer to an earlier attempt was lost.
             Err(refusal) if refusal.means_condition_failed() || refusal.means_conflict() => {
@@ -109,11 +109,4 @@ pub(super) async fn honours_conditions(bucket: &Bucket) -> Result<bool, StoreErr
         tracing::debug!(probe, %error, "a probe was left behind, to be cleared later");
     }
     Ok(honours)
-}
-
-async fn put_new(bucket: &Bucket, name: &str) -> Result<(), Refusal> {
-    let request = bucket.client.put_object().bucket(&bucket.name).key(name);
-    let body = ByteStream::from(Bytes::from_static(b"does this service honour conditions?"));
-    request.if_none_match("*").body(body).send().await?;
-    Ok(())
 }

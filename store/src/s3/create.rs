@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use reelmill_common::ObjectKey;
 use uuid::Uuid;
 
-use super::bucket::{Bucket, WRITER};
-use super::refusal::Refusal;
+use super::bucket::Bucket;
 use crate::StoreError;
 
 /// How often a writer comes back that is refused though nothing is there.
@@ -38,6 +36,7 @@ impl Creation {
         // The client library makes a request again whose answer was lost, and then meets its own
         // object: by this it is known.
         let writer = Uuid::now_v7().to_string();
+        // In one request whatever the length: an object made in parts would have to be judged twice.
         match self {
             Self::Conditional => conditional(bucket, key, bytes, &writer).await,
             Self::BestEffort => best_effort(bucket, key, bytes, &writer).await,
@@ -51,9 +50,10 @@ async fn conditional(
     bytes: Bytes,
     writer: &str,
 ) -> Result<(), StoreError> {
+    let name = bucket.name_of(key);
     let mut attempt = 1;
     loop {
-        let refusal = match put(bucket, key, bytes.clone(), writer, true).await {
+        let refusal = match bucket.put(&name, bytes.clone(), Some(writer), true).await {
             Ok(()) => return Ok(()),
             Err(refusal) => refusal,
         };
@@ -81,7 +81,8 @@ async fn best_effort(
 ) -> Result<(), StoreError> {
     let is_free = is_by(bucket, key, writer).await?.is_none();
     if is_free {
-        let put = put(bucket, key, bytes, writer, false).await;
+        let name = bucket.name_of(key);
+        let put = bucket.put(&name, bytes, Some(writer), false).await;
         put.map_err(|refusal| refusal.about("write", key, &bucket.place))?;
     }
     // Also when it is taken: it may be one of several that are being written at this moment, and
@@ -102,26 +103,4 @@ async fn is_by(bucket: &Bucket, key: &ObjectKey, writer: &str) -> Result<Option<
         Err(StoreError::NotFound(_)) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// One request whatever the length: an object made in parts would have to be judged twice.
-async fn put(
-    bucket: &Bucket,
-    key: &ObjectKey,
-    bytes: Bytes,
-    writer: &str,
-    only_new: bool,
-) -> Result<(), Refusal> {
-    let patient = bucket.patient(bytes.len() as u64);
-    let request = bucket.client.put_object().bucket(&bucket.name);
-    request
-        .key(bucket.name_of(key))
-        .metadata(WRITER, writer)
-        .set_if_none_match(only_new.then(|| "*".to_owned()))
-        .body(ByteStream::from(bytes))
-        .customize()
-        .config_override(patient)
-        .send()
-        .await?;
-    Ok(())
 }
