@@ -1,7 +1,7 @@
 //! `reelmill dlq`: what ended without success, and the way back.
 
 use reelmill_common::{JobId, WorkerId};
-use reelmill_queue::{KafkaQueue, StoredLetter};
+use reelmill_queue::{DeadLetters, KafkaQueue, StoredLetter};
 use reelmill_stage::{Ports, retry};
 use serde_json::{Value, json};
 
@@ -17,7 +17,8 @@ pub(crate) async fn run(command: &DlqCommand) -> Result<(), Failure> {
     match command {
         DlqCommand::List { ports, json } => list(&queue(ports).await?, *json).await,
         DlqCommand::Show { ports, id, json } => {
-            let letter = find(&queue(ports).await?, id).await?;
+            let mut found = letters(&queue(ports).await?).await?;
+            let letter = take(&mut found, id)?;
             match json {
                 true => print_json(&described(&letter)),
                 false => show(&letter),
@@ -27,15 +28,17 @@ pub(crate) async fn run(command: &DlqCommand) -> Result<(), Failure> {
         DlqCommand::Retry { ports, ids } => {
             let queue = queue(ports).await?;
             let all = reach(ports).await?;
+            let mut found = letters(&queue).await?;
             for id in ids {
-                bring_back(&queue, &all, &find(&queue, id).await?).await?;
+                bring_back(&queue, &all, &take(&mut found, id)?).await?;
             }
             Ok(())
         }
         DlqCommand::Drop { ports, ids } => {
             let queue = queue(ports).await?;
+            let mut found = letters(&queue).await?;
             for id in ids {
-                let letter = find(&queue, id).await?;
+                let letter = take(&mut found, id)?;
                 let dropped = queue.drop_dead_letter(&letter).await;
                 dropped.map_err(|error| Failure::of(&error))?;
                 print_line(&format!("{id}: dropped"));
@@ -46,8 +49,7 @@ pub(crate) async fn run(command: &DlqCommand) -> Result<(), Failure> {
 }
 
 async fn list(queue: &KafkaQueue, json: bool) -> Result<(), Failure> {
-    let found = queue.dead_letters().await;
-    let found = found.map_err(|error| Failure::of(&error))?;
+    let found = letters(queue).await?;
     if json {
         let letters: Vec<Value> = found.letters.iter().map(described).collect();
         print_json(&json!({ "dead_letters": letters, "total": found.total }));
@@ -142,9 +144,17 @@ fn reason(letter: &StoredLetter) -> String {
     }
 }
 
-async fn find(queue: &KafkaQueue, id: &str) -> Result<StoredLetter, Failure> {
-    let letter = queue.dead_letter(id).await;
-    letter.map_err(|error| Failure::of(&error))?.ok_or_else(|| {
+/// All of them at once, since each look reads the whole topic.
+async fn letters(queue: &KafkaQueue) -> Result<DeadLetters, Failure> {
+    let found = queue.dead_letters().await;
+    found.map_err(|error| Failure::of(&error))
+}
+
+/// Takes one out, so that one that is named twice is not handled twice.
+fn take(found: &mut DeadLetters, id: &str) -> Result<StoredLetter, Failure> {
+    let position = found.letters.iter().position(|letter| letter.id == id);
+    let letter = position.map(|position| found.letters.remove(position));
+    letter.ok_or_else(|| {
         Failure::failed(format!(
             "there is no dead letter `{id}`: `reelmill dlq list` shows those that nobody has handled"
         ))
