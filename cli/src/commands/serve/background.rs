@@ -18,6 +18,9 @@ use crate::metrics::{
 /// How often this worker reports.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
+/// How often what was counted is put together.
+const UPKEEP_EVERY: Duration = Duration::from_secs(2);
+
 /// How often numbers are read.
 const READ_EVERY: Duration = Duration::from_secs(2);
 
@@ -47,13 +50,22 @@ pub(super) async fn heartbeat(
     }
 }
 
-/// Reads what is to be read for `/metrics` until shutdown.
-pub(super) async fn numbers(ports: Ports, handle: PrometheusHandle, mut shutdown: Shutdown) {
+/// Keeps the memory of what is counted small until shutdown, whether anybody asks for it or not.
+pub(super) async fn upkeep(handle: PrometheusHandle, mut shutdown: Shutdown) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(UPKEEP_EVERY) => handle.run_upkeep(),
+            () = shutdown.wait() => return,
+        }
+    }
+}
+
+/// Reads what is to be read for `/metrics` until shutdown: of no use where nobody can ask for it.
+pub(super) async fn numbers(ports: Ports, mut shutdown: Shutdown) {
     loop {
         if let Err(error) = read(&ports).await {
             tracing::warn!(%error, "cannot count jobs and messages");
         }
-        handle.run_upkeep();
         tokio::select! {
             () = tokio::time::sleep(READ_EVERY) => {}
             () = shutdown.wait() => return,

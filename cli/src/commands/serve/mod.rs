@@ -78,11 +78,10 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs, part: Part) -> Resul
         resume(&ports).await?;
     }
     let mut work = JoinSet::new();
-    work.spawn(background::numbers(
-        ports.clone(),
-        metrics.clone(),
-        shutdown.clone(),
-    ));
+    work.spawn(background::upkeep(metrics.clone(), shutdown.clone()));
+    if listener.is_some() {
+        work.spawn(background::numbers(ports.clone(), shutdown.clone()));
+    }
     if let Some(tools) = tools {
         let caching = SourceSettings {
             cache: data.fresh("cache")?,
