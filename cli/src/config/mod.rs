@@ -22,7 +22,7 @@ pub(crate) use layers::{Given, Layer};
 pub(crate) use value::duration;
 
 use crate::failure::Failure;
-use layers::{Origin, common_variables, defaults, file, variables};
+use layers::{common_variables, defaults, file, variables};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,9 +137,9 @@ impl Values {
 
     /// By default the tools are looked for as every other command looks for them.
     fn ffmpeg(&self) -> Result<Option<PathBuf>, Failure> {
-        match self.given("ffmpeg")?.origin {
-            Origin::Default => Ok(None),
-            _ => self.path("ffmpeg"),
+        match self.given("ffmpeg")?.is_default() {
+            true => Ok(None),
+            false => self.path("ffmpeg"),
         }
     }
 
