@@ -8,6 +8,7 @@ use serde_json::Value;
 use reelmill_api::Keys;
 
 use crate::fixture::{Options, Service, problem};
+use crate::lines::Lines;
 use crate::slow::Slow;
 
 async fn for_pages_of(origins: &'static [&'static str]) -> Service {
@@ -340,31 +341,10 @@ async fn requests_are_counted_by_route_and_never_by_path() {
     let _: Value = service.json("/").await;
 }
 
-/// What was logged.
-#[derive(Clone, Default)]
-struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn the_log_names_requests_and_no_secrets() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_ansi(false)
-        .with_writer(move || writer.clone())
-        .finish();
-    // For this thread, on which everything of this test runs.
-    let _guard = tracing::subscriber::set_default(subscriber);
+    // On this thread, on which everything of this test runs.
+    let lines = Lines::catch(tracing::Level::TRACE);
     let service = Service::with(Options {
         change: Box::new(|api| api.keys = Some(Keys::single("hidden-key-of-the-service").unwrap())),
         ..Options::default()
@@ -382,7 +362,7 @@ async fn the_log_names_requests_and_no_secrets() {
         .get("/v1/jobs/hidden-id")
         .header("X-Api-Key", "hidden-wrong-key");
     problem(other.send().await.unwrap(), 401, "key-unknown").await;
-    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let text = lines.text();
     let ours: Vec<&str> = text
         .lines()
         .filter(|line| line.contains("reelmill_api"))

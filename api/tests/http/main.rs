@@ -7,6 +7,8 @@ mod fixture;
 mod jobs;
 mod keys;
 mod layers;
+#[path = "../../../stage/tests/stages/lines.rs"]
+mod lines;
 mod openapi;
 mod outputs;
 mod paths;

@@ -7,5 +7,6 @@ mod faults;
 mod handing_back;
 mod housekeeping;
 mod lifecycle;
+mod lines;
 mod toy;
 mod watching;

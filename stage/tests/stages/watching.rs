@@ -1,15 +1,12 @@
 //! What an operator sees: metrics and log lines. On one thread, since both are caught for one only.
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use metrics_exporter_prometheus::PrometheusBuilder;
 use reelmill_common::job::JobStatus;
 use reelmill_common::message::Topic;
 use reelmill_stage::{StageError, submit};
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::handing_back::Refusing;
+use crate::lines::Lines;
 use crate::toy::{Place, Running, Toy, job, request, settings, until};
 
 fn fail() -> StageError {
@@ -60,38 +57,12 @@ async fn every_task_is_counted_by_its_outcome() {
     }
 }
 
-#[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Lines {
-    type Writer = Self;
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
-}
-
 #[tokio::test]
 async fn every_line_of_a_job_names_it_also_where_only_errors_are_shown() {
     for level in [tracing::Level::TRACE, tracing::Level::ERROR] {
-        let lines = Lines::default();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_max_level(level)
-            .with_writer(lines.clone())
-            .finish();
-        let guard = tracing::subscriber::set_default(subscriber);
+        let lines = Lines::catch(level);
         assert_eq!(job_that_fails(3).await, JobStatus::Failed);
-        drop(guard);
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        let text = lines.text();
         let of_stage = text.lines().filter(|line| line.contains("reelmill_stage"));
         assert!(of_stage.clone().count() > 0, "{text}");
         for line in of_stage {
