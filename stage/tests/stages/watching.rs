@@ -21,13 +21,15 @@ async fn job_that_fails(times: u32) -> JobStatus {
     let handler = Refusing::new(Toy::new(&place.ports, 1, None), times, fail);
     let running = Running::start(&place.ports, handler, settings());
     let status = place.ended(&job).await.status;
-    if status == JobStatus::Failed {
-        // Its last line is written by then.
-        until("its message is settled", async || {
-            (place.messages(Topic::DeadLetters).await == 1).then_some(())
-        })
-        .await;
-    }
+    // Its last line is written by then, and its last task is counted.
+    let (topic, messages) = match status {
+        JobStatus::Failed => (Topic::DeadLetters, 1),
+        _ => (Topic::Merges, 0),
+    };
+    until("its message is settled", async || {
+        (place.messages(topic).await == messages).then_some(())
+    })
+    .await;
     running.stop().await;
     status
 }
