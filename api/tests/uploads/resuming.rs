@@ -1,5 +1,7 @@
 //! Uploads by tus that break off anywhere, in clients and in the service, and go on.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -19,6 +21,54 @@ async fn send_part(service: &Service, path: &str, at: usize, len: usize, part: &
     stream
 }
 
+/// Sends all that is missing from `at` on.
+async fn send_rest(service: &Service, path: &str, at: usize, data: &[u8]) {
+    let answer = patch(service, path, at, &data[at..]).send().await.unwrap();
+    is_done(&answer, path, data.len());
+}
+
+/// How often a client asks again while a request of its own, whose line is cut, is still under way.
+const ASKS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How far the upload has come. The service may read a request that was cut after this question,
+/// and says then that the upload is busy: clients ask again.
+async fn ask(service: &Service, path: &str) -> usize {
+    for _ in 0..ASKS {
+        let answer = head(service, path).await;
+        if answer.status() != 423 {
+            return offset(&answer);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    panic!("the upload stays busy");
+}
+
+/// Sends what lies between two places and gives the place that is told. Where a request that was cut
+/// is still under way, or has brought the upload further, clients ask and go on from there.
+async fn send(service: &Service, path: &str, from: usize, to: usize, data: &[u8]) -> usize {
+    let (mut at, mut end) = (from, to);
+    for _ in 0..ASKS {
+        let answer = patch(service, path, at, &data[at..end]).send().await;
+        let answer = answer.unwrap();
+        if !matches!(answer.status().as_u16(), 409 | 423) {
+            assert_eq!(offset(&answer), end);
+            return end;
+        }
+        at = ask(service, path).await;
+        end = end.max(at);
+    }
+    panic!("the upload stays busy");
+}
+
+/// Ends the service wherever it is, and starts another on what it leaves.
+async fn restarted(service: Service) -> Service {
+    let folder = tokio::task::spawn_blocking(|| service.kill())
+        .await
+        .unwrap();
+    Service::start_on(folder, |_| {}, |store| store)
+}
+
 #[tokio::test]
 async fn a_new_request_takes_over_from_a_dead_one() {
     let service = Service::start();
@@ -32,11 +82,7 @@ async fn a_new_request_takes_over_from_a_dead_one() {
     let mut answer = String::new();
     dead.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 423"), "{answer}");
-    let answer = patch(&service, &path, at, &data[at..])
-        .send()
-        .await
-        .unwrap();
-    is_done(&answer, &path, data.len());
+    send_rest(&service, &path, at, &data).await;
     service.holds(&job_of(&path), &data).await;
 }
 
@@ -57,11 +103,7 @@ async fn two_writers_at_once_never_mix() {
         );
         let at = offset(&head(&service, &path).await);
         if at < data.len() {
-            let answer = patch(&service, &path, at, &data[at..])
-                .send()
-                .await
-                .unwrap();
-            is_done(&answer, &path, data.len());
+            send_rest(&service, &path, at, &data).await;
         }
         service.holds(&job_of(&path), &data).await;
     }
@@ -81,7 +123,7 @@ async fn an_upload_cut_anywhere_goes_on() {
     let path = create_of(&service, data.len()).await;
     let mut acknowledged = 0;
     for cut in 0..50 {
-        let at = offset(&head(&service, &path).await);
+        let at = ask(&service, &path).await;
         assert!(
             at >= acknowledged,
             "{acknowledged} were acknowledged and {at} are there"
@@ -94,39 +136,19 @@ async fn an_upload_cut_anywhere_goes_on() {
             // The service ends in the middle of a request.
             1 => {
                 let _open = send_part(&service, &path, at, data.len(), &data[at..at + len]).await;
-                let folder = tokio::task::spawn_blocking(|| service.kill())
-                    .await
-                    .unwrap();
-                service = Service::start_on(folder, |_| {}, |store| store);
+                service = restarted(service).await;
             }
             // A whole request, and then the service ends.
             2 => {
-                let part = &data[at..at + len];
-                let answer = patch(&service, &path, at, part).send().await.unwrap();
-                assert_eq!(offset(&answer), at + len);
-                let folder = tokio::task::spawn_blocking(|| service.kill())
-                    .await
-                    .unwrap();
-                service = Service::start_on(folder, |_| {}, |store| store);
+                acknowledged = send(&service, &path, at, at + len, &data).await;
+                service = restarted(service).await;
             }
-            _ => {
-                let part = &data[at..at + len];
-                let answer = patch(&service, &path, at, part).send().await.unwrap();
-                assert_eq!(offset(&answer), at + len);
-                acknowledged = at + len;
-            }
-        }
-        if cut % 4 == 2 {
-            acknowledged = at + len;
+            _ => acknowledged = send(&service, &path, at, at + len, &data).await,
         }
     }
-    let at = offset(&head(&service, &path).await);
+    let at = ask(&service, &path).await;
     assert!(at >= acknowledged);
-    let answer = patch(&service, &path, at, &data[at..])
-        .send()
-        .await
-        .unwrap();
-    is_done(&answer, &path, data.len());
+    send_rest(&service, &path, at, &data).await;
     service.holds(&job_of(&path), &data).await;
 }
 
@@ -154,10 +176,7 @@ async fn what_a_kill_left_between_two_steps_is_mended() {
     let partial = reelmill_common::key::partial(&job, 1);
     let rest = bytes::Bytes::copy_from_slice(&data[SEGMENT..]);
     store.put(&partial, rest).await.unwrap();
-    let folder = tokio::task::spawn_blocking(|| service.kill())
-        .await
-        .unwrap();
-    let service = Service::start_on(folder, |_| {}, |store| store);
+    let service = restarted(service).await;
     assert_eq!(offset(&head(&service, &path).await), data.len());
     service.holds(&job, &data).await;
 }
