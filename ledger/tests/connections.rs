@@ -5,15 +5,15 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reelmill_common::request::JobOptions;
-use reelmill_common::{JobId, TaskId, TaskKey, WorkerId};
 use reelmill_ledger::conformance::{Fixture, Time};
-use reelmill_ledger::{Claim, Completion, Ledger, NewJob, RedisLedger, ledger_conformance};
+use reelmill_ledger::{Claim, Completion, Ledger, RedisLedger, ledger_conformance};
 
+mod job;
 mod proxy;
 mod retrying;
 mod shared;
 
+use job::{chunk, job, new_job, worker};
 use proxy::{Mode, Proxy};
 use retrying::Retrying;
 use shared::Part;
@@ -50,26 +50,10 @@ ledger_conformance!(
     ignore = "needs REELMILL_TEST_REDIS"
 );
 
-fn chunk(index: u32) -> TaskId {
-    TaskId {
-        job: JobId::new("j1").unwrap(),
-        key: TaskKey::Chunk {
-            index,
-            generation: 0,
-        },
-    }
-}
-
 async fn two_chunks(ledger: &RedisLedger) {
-    let new = NewJob {
-        id: chunk(0).job,
-        profile: "web".to_owned(),
-        name: "a.mp4".to_owned(),
-        options: JobOptions::default(),
-    };
-    ledger.create_job(&new).await.unwrap();
+    ledger.create_job(&new_job()).await.unwrap();
     let tasks = [(chunk(0).key, 100), (chunk(1).key, 100)];
-    ledger.extend(&new.id, &tasks, &[], &[]).await.unwrap();
+    ledger.extend(&job(), &tasks, &[], &[]).await.unwrap();
 }
 
 /// Nothing says that such a connection is of no more use, but that no answer comes.
@@ -116,8 +100,7 @@ async fn answers_lost_with_their_connection_are_given_again() {
     ledger.complete(&chunk(1)).await.unwrap();
 
     proxy.set(Mode::CutAfter(1));
-    let worker = WorkerId::new("w1").unwrap();
-    let claim = async || ledger.claim(&chunk(0), &worker, LONG, 9).await;
+    let claim = async || ledger.claim(&chunk(0), &worker(), LONG, 9).await;
     assert!(claim().await.unwrap_err().retryable);
     proxy.set(Mode::Slow(Duration::ZERO));
     assert!(matches!(claim().await.unwrap(), Claim::Held { .. }));
@@ -126,7 +109,7 @@ async fn answers_lost_with_their_connection_are_given_again() {
     assert!(ledger.complete(&chunk(0)).await.unwrap_err().retryable);
     proxy.set(Mode::Slow(Duration::ZERO));
     assert_eq!(ledger.complete(&chunk(0)).await.unwrap(), Completion::Whole);
-    let record = ledger.job(&chunk(0).job).await.unwrap().unwrap();
+    let record = ledger.job(&job()).await.unwrap().unwrap();
     assert_eq!((record.completed_chunks, record.completed_frames), (2, 200));
     assert_eq!(record.attempts, 1);
 }

@@ -5,17 +5,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reelmill_common::Retryable as _;
 use reelmill_common::job::JobStatus;
-use reelmill_common::request::JobOptions;
-use reelmill_common::{JobId, Retryable as _, TaskId, TaskKey, WorkerId};
 use reelmill_ledger::conformance::{Guard, Time};
-use reelmill_ledger::{Claim, Completion, Faults, FaultyLedger, Ledger, NewJob, When};
+use reelmill_ledger::{Claim, Completion, Faults, FaultyLedger, Ledger, When};
 
 mod backends;
+mod job;
 mod retrying;
 mod shared;
 
 use backends::Backend;
+use job::{chunk, job, new_job, worker};
 use retrying::Retrying;
 
 /// Longer than a test is between two calls, and no longer than one may wait.
@@ -49,37 +50,10 @@ async fn faulty(open: impl AsyncFn() -> Backend, faults: Faults) -> Place {
     }
 }
 
-fn new_job() -> NewJob {
-    let (profile, name) = ("web".to_owned(), "a.mp4".to_owned());
-    NewJob {
-        id: JobId::new("j1").unwrap(),
-        profile,
-        name,
-        options: JobOptions::default(),
-    }
-}
-
-fn task(index: u32) -> TaskId {
-    TaskId {
-        job: new_job().id,
-        key: TaskKey::Chunk {
-            index,
-            generation: 0,
-        },
-    }
-}
-
-fn worker() -> WorkerId {
-    WorkerId::new("w1").unwrap()
-}
-
 async fn two_chunks(ledger: &dyn Ledger) {
     ledger.create_job(&new_job()).await.unwrap();
-    let tasks = [(task(0).key, 100), (task(1).key, 100)];
-    ledger
-        .extend(&new_job().id, &tasks, &[], &[])
-        .await
-        .unwrap();
+    let tasks = [(chunk(0).key, 100), (chunk(1).key, 100)];
+    ledger.extend(&job(), &tasks, &[], &[]).await.unwrap();
 }
 
 async fn a_call_that_fails_before_its_effect_changes_nothing(open: impl AsyncFn() -> Backend) {
@@ -88,12 +62,12 @@ async fn a_call_that_fails_before_its_effect_changes_nothing(open: impl AsyncFn(
     assert!(
         place
             .ledger
-            .complete(&task(0))
+            .complete(&chunk(0))
             .await
             .unwrap_err()
             .is_retryable()
     );
-    let record = place.ledger.job(&new_job().id).await.unwrap().unwrap();
+    let record = place.ledger.job(&job()).await.unwrap().unwrap();
     assert_eq!(record.completed_chunks, 0);
 }
 
@@ -102,7 +76,7 @@ async fn a_claim_whose_answer_was_lost_is_held_until_its_lease_ends(
 ) {
     let place = faulty(open, Faults::first(1, When::After).only("claim")).await;
     two_chunks(&*place.ledger).await;
-    let claim = async || place.ledger.claim(&task(0), &worker(), LEASE, 9).await;
+    let claim = async || place.ledger.claim(&chunk(0), &worker(), LEASE, 9).await;
     assert!(claim().await.is_err());
     let Claim::Held { remaining } = claim().await.unwrap() else {
         panic!("it is held by the claim whose answer was lost");
@@ -119,7 +93,7 @@ async fn a_creation_whose_answer_was_lost_was_a_creation(open: impl AsyncFn() ->
     let place = faulty(open, Faults::first(1, When::After)).await;
     let ledger = Retrying::new(Arc::clone(&place.ledger));
     assert!(!ledger.create_job(&new_job()).await.unwrap());
-    assert!(ledger.job(&new_job().id).await.unwrap().is_some());
+    assert!(ledger.job(&job()).await.unwrap().is_some());
 }
 
 async fn whole_is_told_although_its_answer_was_lost(open: impl AsyncFn() -> Backend) {
@@ -127,10 +101,10 @@ async fn whole_is_told_although_its_answer_was_lost(open: impl AsyncFn() -> Back
     let ledger = Retrying::new(Arc::clone(&place.ledger));
     two_chunks(&ledger).await;
     assert_eq!(
-        ledger.complete(&task(0)).await.unwrap(),
+        ledger.complete(&chunk(0)).await.unwrap(),
         Completion::Partial
     );
-    assert_eq!(ledger.complete(&task(1)).await.unwrap(), Completion::Whole);
+    assert_eq!(ledger.complete(&chunk(1)).await.unwrap(), Completion::Whole);
 }
 
 async fn a_third_of_all_calls_failing_either_way_ends_right(open: impl AsyncFn() -> Backend) {
@@ -143,7 +117,7 @@ async fn a_third_of_all_calls_failing_either_way_ends_right(open: impl AsyncFn()
             // One whose answer is lost is held by its own worker: wait for the lease to end.
             let lease = loop {
                 match ledger
-                    .claim(&task(index), &worker(), LEASE / 10, 99)
+                    .claim(&chunk(index), &worker(), LEASE / 10, 99)
                     .await
                     .unwrap()
                 {
@@ -153,15 +127,15 @@ async fn a_third_of_all_calls_failing_either_way_ends_right(open: impl AsyncFn()
                 }
             };
             assert_eq!(ledger.renew(&[(lease, 50)], LEASE).await.unwrap(), []);
-            told = ledger.complete(&task(index)).await.unwrap();
+            told = ledger.complete(&chunk(index)).await.unwrap();
         }
         assert_eq!(told, Completion::Whole);
         let end = ledger
-            .finish(&new_job().id, JobStatus::Completed, None)
+            .finish(&job(), JobStatus::Completed, None)
             .await
             .unwrap();
         assert_eq!(end, Some(JobStatus::Completed));
-        let record = ledger.job(&new_job().id).await.unwrap().unwrap();
+        let record = ledger.job(&job()).await.unwrap().unwrap();
         assert_eq!((record.completed_chunks, record.completed_frames), (2, 200));
     }
 }

@@ -3,39 +3,17 @@
 
 use std::time::{Duration, Instant};
 
+use reelmill_common::TaskKey;
 use reelmill_common::job::JobStatus;
-use reelmill_common::request::JobOptions;
-use reelmill_common::{JobId, TaskId, TaskKey, WorkerId};
-use reelmill_ledger::{Claim, Completion, Ledger, LedgerError, NewJob, RedisLedger, RedisOptions};
+use reelmill_ledger::{Claim, Completion, Ledger, LedgerError, RedisLedger, RedisOptions};
 
+mod job;
 mod server;
 
+use job::{chunk, job, new_job, worker};
 use server::Server;
 
 const LONG: Duration = Duration::from_secs(600);
-
-fn new_job() -> NewJob {
-    NewJob {
-        id: JobId::new("j1").unwrap(),
-        profile: "web".to_owned(),
-        name: "a.mp4".to_owned(),
-        options: JobOptions::default(),
-    }
-}
-
-fn chunk(index: u32) -> TaskId {
-    TaskId {
-        job: new_job().id,
-        key: TaskKey::Chunk {
-            index,
-            generation: 0,
-        },
-    }
-}
-
-fn worker() -> WorkerId {
-    WorkerId::new("w1").unwrap()
-}
 
 async fn connected(options: &RedisOptions) -> RedisLedger {
     RedisLedger::connect(options).await.unwrap()
@@ -45,10 +23,7 @@ async fn connected(options: &RedisOptions) -> RedisLedger {
 async fn rebuild(ledger: &RedisLedger, done: &[TaskKey]) -> Completion {
     ledger.create_job(&new_job()).await.unwrap();
     let tasks = [(chunk(0).key, 100), (chunk(1).key, 100)];
-    ledger
-        .extend(&new_job().id, &tasks, done, &[])
-        .await
-        .unwrap()
+    ledger.extend(&job(), &tasks, done, &[]).await.unwrap()
 }
 
 async fn claim(ledger: &RedisLedger, index: u32) -> Result<Claim, LedgerError> {
@@ -78,7 +53,7 @@ async fn a_server_that_lost_all_is_told_by_the_store() {
     );
     let lost = ledger.renew(&[(old.clone(), 5)], LONG).await.unwrap();
     assert_eq!(lost, std::slice::from_ref(&old));
-    assert_eq!(ledger.job(&new_job().id).await.unwrap(), None);
+    assert_eq!(ledger.job(&job()).await.unwrap(), None);
 
     assert_eq!(rebuild(&ledger, &[chunk(0).key]).await, Completion::Partial);
     assert_eq!(claim(&ledger, 0).await.unwrap(), Claim::Done);
@@ -209,10 +184,10 @@ async fn a_full_server_changes_nothing_by_half() {
         panic!("chunk 0 is free");
     };
     ledger.renew(&[(lease.clone(), 30)], LONG).await.unwrap();
-    let before = ledger.job(&new_job().id).await.unwrap();
+    let before = ledger.job(&job()).await.unwrap();
 
     server.tell(&["CONFIG", "SET", "maxmemory", "1"]);
-    let job = &new_job().id;
+    let job = &job();
     let errors = [
         claim(&ledger, 1).await.unwrap_err(),
         ledger.complete(&chunk(0)).await.unwrap_err(),

@@ -6,41 +6,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use reelmill_common::job::{JobError, JobStatus, Phase};
-use reelmill_common::request::JobOptions;
-use reelmill_common::{JobId, TaskId, TaskKey, WorkerId};
-use reelmill_ledger::{Claim, Completion, Lease, Ledger, NewJob, RedisLedger};
+use reelmill_common::{TaskKey, WorkerId};
+use reelmill_ledger::{Claim, Completion, Lease, Ledger, RedisLedger};
 
+mod job;
 mod shared;
+
+use job::{chunk, job, new_job, worker};
 use shared::Part;
 
 const LONG: Duration = Duration::from_secs(600);
-
-fn job() -> JobId {
-    JobId::new("j1").unwrap()
-}
-
-fn new_job() -> NewJob {
-    NewJob {
-        id: job(),
-        profile: "web".to_owned(),
-        name: "a film.mp4".to_owned(),
-        options: JobOptions::default(),
-    }
-}
-
-fn chunk(index: u32) -> TaskId {
-    TaskId {
-        job: job(),
-        key: TaskKey::Chunk {
-            index,
-            generation: 0,
-        },
-    }
-}
-
-fn worker() -> WorkerId {
-    WorkerId::new("w1").unwrap()
-}
 
 async fn with_chunks(part: &Part, chunks: u32) -> RedisLedger {
     let ledger = RedisLedger::connect(&part.options).await.unwrap();
