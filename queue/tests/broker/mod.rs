@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
+use reelmill_common::message::Topic;
 use reelmill_queue::{KafkaOptions, KafkaQueue, TopicPlan};
 
 /// So many that messages of different `spread` lie in different ones.
@@ -19,15 +20,13 @@ pub(crate) const PARTITIONS: u32 = 8;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-const SUFFIXES: [&str; 7] = [
-    "video-ingest",
-    "video-ingest.retry",
-    "video-chunks",
-    "video-chunks.retry",
-    "video-merges",
-    "video-merges.retry",
-    "video-dead-letters",
-];
+/// The names of all topics, without prefix. Dead letters that come later stay in their topic.
+fn suffixes() -> impl Iterator<Item = String> {
+    Topic::ALL.into_iter().flat_map(|topic| {
+        let later = (topic != Topic::DeadLetters).then(|| format!("{topic}.retry"));
+        [Some(topic.to_string()), later].into_iter().flatten()
+    })
+}
 
 /// The address of the broker.
 pub(crate) fn brokers() -> String {
@@ -114,8 +113,8 @@ impl Cluster {
         let admin = self.admin();
         delete(&admin, &self.options.topic_prefix).await;
         let begin = Instant::now();
-        for suffix in SUFFIXES {
-            let topic = self.topic(suffix);
+        for suffix in suffixes() {
+            let topic = self.topic(&suffix);
             while is_there(&admin, &topic) {
                 assert!(begin.elapsed() < PATIENCE, "`{topic}` is still there");
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -133,8 +132,10 @@ fn is_there(admin: &AdminClient<DefaultClientContext>, topic: &str) -> bool {
 }
 
 async fn delete(admin: &AdminClient<DefaultClientContext>, prefix: &str) {
-    let names = SUFFIXES.map(|suffix| format!("{prefix}{suffix}"));
-    let names = names.each_ref().map(String::as_str);
+    let names: Vec<_> = suffixes()
+        .map(|suffix| format!("{prefix}{suffix}"))
+        .collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
     let how = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
     admin.delete_topics(&names, &how).await.unwrap();
 }
