@@ -143,7 +143,9 @@ const QUIET: Duration = Duration::from_millis(150);
 /// A delay that a case can wait for.
 const DELAY: Duration = Duration::from_millis(300);
 
-fn message(number: u32) -> Outgoing {
+/// A message, for tests; others have other numbers.
+#[must_use]
+pub fn message(number: u32) -> Outgoing {
     Outgoing {
         job: JobId::new("j1").unwrap(),
         priority: Priority::Normal,

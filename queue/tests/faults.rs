@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reelmill_common::JobId;
 use reelmill_common::Retryable as _;
 use reelmill_common::message::Topic;
-use reelmill_common::request::Priority;
-use reelmill_queue::{Cause, Faults, FaultyQueue, Outgoing, Queue, Settlement, SqliteQueue, When};
+use reelmill_queue::conformance::message;
+use reelmill_queue::{Cause, Faults, FaultyQueue, Queue, Settlement, SqliteQueue, When};
 
 mod broker;
 mod retrying;
@@ -62,18 +61,6 @@ over_every_backend! {
     a_settle_that_failed_before_its_effect_leaves_the_delivery_open
     a_dead_letter_whose_answer_was_lost_is_written_once
     a_third_of_all_calls_failing_either_way_loses_no_message
-}
-
-fn message(number: u32) -> Outgoing {
-    let (key, payload) = (format!("j1/chunk-{number:03}"), vec![]);
-    Outgoing {
-        job: JobId::new("j1").unwrap(),
-        priority: Priority::Normal,
-        key,
-        spread: number,
-        payload,
-        delay: Duration::ZERO,
-    }
 }
 
 async fn publishing_again_after_a_lost_answer_delivers_twice_and_never_not_at_all(

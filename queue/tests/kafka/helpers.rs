@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
-use reelmill_common::JobId;
 use reelmill_common::message::Topic;
-use reelmill_common::request::Priority;
+pub(crate) use reelmill_queue::conformance::message;
 use reelmill_queue::{Consumer, Delivery, Outgoing, Queue, Settlement};
 
 use crate::broker::{Cluster, PARTITIONS};
@@ -17,17 +16,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a case watches for what must not come.
 pub(crate) const QUIET: Duration = Duration::from_millis(500);
-
-pub(crate) fn message(number: u32) -> Outgoing {
-    Outgoing {
-        job: JobId::new("j1").unwrap(),
-        priority: Priority::Normal,
-        key: format!("j1/chunk-{number:03}"),
-        spread: number,
-        payload: format!("payload {number}").into_bytes(),
-        delay: Duration::ZERO,
-    }
-}
 
 /// All of them in the same partition.
 pub(crate) fn in_one_partition(count: u32) -> Vec<Outgoing> {
