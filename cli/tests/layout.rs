@@ -1,4 +1,5 @@
-//! Who may import whom, as in docs/architecture.md: asked of cargo, so that no manifest gets round it.
+//! Who may import whom, as in docs/architecture.md: asked of cargo, so that no manifest gets round
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

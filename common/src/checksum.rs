@@ -1,7 +1,8 @@
 //! XXH3 of what is stored in pieces: tells whether a piece is still what was written.
 //!
-//! Whoever may change a piece may change the list of checksums beside it, so that a cryptographic digest
-//! would find no more here. This one costs a twentieth of SHA-256 and is no brake on uploads.
+//! Whoever may change a piece may change the list of checksums beside it, so that a cryptographic
+//! digest would find no more here. This one costs a twentieth of SHA-256 and is no brake on
+//! uploads.
 
 use std::io::Read;
 

@@ -2,8 +2,8 @@
 //!
 //! The right to work is a lease held here, not a place in the queue. The ledger holds no unique
 //! data: what it knows can be rebuilt from the store, so a flushed ledger loses nothing. Backends:
-//! SQLite for the processes of one machine, and Redis for a cluster, where every method is one round
-//! trip.
+//! SQLite for the processes of one machine, and Redis for a cluster, where every method is one
+//! round trip.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

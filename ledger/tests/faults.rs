@@ -1,5 +1,5 @@
-//! Answers that get lost: a caller that tries again loses at most the time of a lease. Every backend
-//! runs all of it.
+//! Answers that get lost: a caller that tries again loses at most the time of a lease. Every
+//! backend runs all of it.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use std::sync::Arc;

@@ -2,9 +2,10 @@
 //!
 //! A subprocess is a hostile peer that reads hostile files: it gets its own process group, a
 //! cleared environment, a private working folder, closed standard input, bounded time, memory, CPU
-//! and file sizes, and where the kernel has Landlock ([`confinement`] tells) neither the network nor
-//! any file beyond what it was started for. It is killed with its group when the future that waits
-//! for it is dropped and when this process dies. Both of its output streams are always drained.
+//! and file sizes, and where the kernel has Landlock ([`confinement`] tells) neither the network
+//! nor any file beyond what it was started for. It is killed with its group when the future that
+//! waits for it is dropped and when this process dies. Both of its output streams are always
+//! drained.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::ExitStatusExt;

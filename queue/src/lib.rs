@@ -1,7 +1,8 @@
 //! The queue port: deliver work.
 //!
 //! The queue triggers, it owns nothing: whoever is told of a task asks the ledger for the right to
-//! do it. The contract is what Kafka and SQLite can both keep, nothing more; these are the backends.
+//! do it. The contract is what Kafka and SQLite can both keep, nothing more; these are the
+//! backends.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Segments of stored sources on this machine's disk, shared by all that read here.
 //!
 //! A segment is fetched whole, once for all who ask at the same time, and compared with its
-//! checksum before anyone reads it. When the cache is full the segment goes that was not read for longest;
-//! one that is being read stays, so that only what is read at once can exceed the bound.
+//! checksum before anyone reads it. When the cache is full the segment goes that was not read for
+//! longest; one that is being read stays, so that only what is read at once can exceed the bound.
 
 use std::collections::HashMap;
 use std::fs::File;

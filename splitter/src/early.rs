@@ -1,8 +1,8 @@
 //! Packets that are read while the header is still being looked at.
 //!
 //! Probing and scanning are two runs of ffprobe, and starting one takes longer than reading many a
-//! source. Both begin at once; what the scan gives before the probe has told how to count it is kept
-//! here.
+//! source. Both begin at once; what the scan gives before the probe has told how to count it is
+//! kept here.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -1,5 +1,5 @@
-//! One SQLite file as a backend of a port: opening it safely, and one transaction for each operation,
-//! off the async threads.
+//! One SQLite file as a backend of a port: opening it safely, and one transaction for each
+//! operation, off the async threads.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -43,7 +43,8 @@ pub(crate) fn ingest(job: &JobId, request: &JobRequest) -> Message {
 }
 
 /// Turns an upload that is whole into its job, planned for as many encodes at once as the living
-/// workers have room for; where none has reported, for `slots`. The upload's record goes last, so that whoever finds it there calls this again.
+/// workers have room for; where none has reported, for `slots`. The upload's record goes last, so
+/// that whoever finds it there calls this again.
 ///
 /// # Errors
 /// A port that fails.

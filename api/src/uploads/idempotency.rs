@@ -1,8 +1,8 @@
 //! `Idempotency-Key`: the same request gives the same job, however often it is sent.
 //!
 //! Which job a key stands for is written before the first byte of its upload is kept, under
-//! `idempotency/{sha256 of the caller's name and the key}.json`, and so outlives the process. A job that never
-//! came to be, because its upload broke off or the process died, does not hold its key.
+//! `idempotency/{sha256 of the caller's name and the key}.json`, and so outlives the process. A job
+//! that never came to be, because its upload broke off or the process died, does not hold its key.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;

@@ -1,8 +1,9 @@
 //! Takes the bytes of one upload as they come and makes segments of them.
 //!
 //! What arrives is gathered into batches of some hundred kilobytes. While one is gathered the one
-//! before it is written on one thread for blocking work and hashed on another, and the segments before
-//! that are being made durable by the store: an upload holds two batches in memory, however long it is.
+//! before it is written on one thread for blocking work and hashed on another, and the segments
+//! before that are being made durable by the store: an upload holds two batches in memory, however
+//! long it is.
 
 mod pen;
 

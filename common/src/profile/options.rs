@@ -33,7 +33,8 @@ fn allowed(codec: VideoCodec) -> &'static [&'static str] {
     }
 }
 
-/// Parameters that ffmpeg 5.1 and 9 both pass on inside `x264-params`, `x265-params` and `svtav1-params`; `no-` may stand before one.
+/// Parameters that ffmpeg 5.1 and 9 both pass on inside `x264-params`, `x265-params` and
+/// `svtav1-params`; `no-` may stand before one.
 #[rustfmt::skip]
 fn allowed_params(codec: VideoCodec) -> &'static [&'static str] {
     match codec {

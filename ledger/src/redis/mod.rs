@@ -2,8 +2,8 @@
 //!
 //! Every method is one script, and so one round trip and atomic; time is the server's. Nothing is
 //! here that the store could not tell, so that a server which lost everything is a server of an
-//! empty ledger. A job's numbers are kept, not counted, so that a claim or a completion costs the same
-//! among ten chunks and among a hundred thousand.
+//! empty ledger. A job's numbers are kept, not counted, so that a claim or a completion costs the
+//! same among ten chunks and among a hundred thousand.
 //!
 //! | key | type | holds |
 //! |---|---|---|

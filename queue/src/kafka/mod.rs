@@ -6,9 +6,9 @@
 //! before which everything is settled, in whatever order that happens: a message that is worked
 //! on for hours holds up no other, only the commit.
 //!
-//! Each topic that a consumer reads has a thread that does nothing but poll, so the group never takes
-//! a consumer for dead because of what it works on. When a partition goes to another consumer, deliveries from it
-//! go on, to no effect here: the ledger decides whose work counts.
+//! Each topic that a consumer reads has a thread that does nothing but poll, so the group never
+//! takes a consumer for dead because of what it works on. When a partition goes to another
+//! consumer, deliveries from it go on, to no effect here: the ledger decides whose work counts.
 
 mod admin;
 mod backlog;

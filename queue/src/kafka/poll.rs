@@ -1,7 +1,7 @@
 //! The threads that poll Kafka.
 //!
-//! The broker takes a consumer for dead that does not poll, so nothing may hold such a thread up: it
-//! hands what it is given to the [`Member`](super::member::Member) and goes on. How long anybody
+//! The broker takes a consumer for dead that does not poll, so nothing may hold such a thread up:
+//! it hands what it is given to the [`Member`](super::member::Member) and goes on. How long anybody
 //! works on a delivery is no matter here.
 
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! Just enough of MP4 to change display matrices, edit lists and fragment times.
 //!
-//! For edit lists media must lie before the index (as ffmpeg writes it without `+faststart`), so that an index
-//! that grows moves no sample.
+//! For edit lists media must lie before the index (as ffmpeg writes it without `+faststart`), so
+//! that an index that grows moves no sample.
 
 use std::ops::Range;
 
