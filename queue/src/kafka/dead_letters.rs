@@ -95,15 +95,6 @@ impl KafkaQueue {
         Ok(DeadLetters { letters, total })
     }
 
-    /// The dead letter of this name, unless it was handled, or is older than the newest 10,000.
-    ///
-    /// # Errors
-    /// Any failure.
-    pub async fn dead_letter(&self, id: &str) -> Result<Option<StoredLetter>, QueueError> {
-        let letters = self.dead_letters().await?.letters;
-        Ok(letters.into_iter().find(|letter| letter.id == id))
-    }
-
     /// Publishes the message of a dead letter again, then marks the letter as handled. Done twice,
     /// it is delivered twice.
     ///
