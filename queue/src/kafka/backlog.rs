@@ -126,7 +126,7 @@ impl Counter {
     /// Asks the reader, in a bounded time.
     async fn ask<T: Send + 'static>(
         &self,
-        question: impl FnOnce(&Reader, Instant) -> Result<T, Trouble> + Send + 'static,
+        question: impl Fn(&Reader, Instant) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, Trouble> {
         let options = Arc::clone(&self.options);
         let turn = Arc::clone(&self.reader).lock_owned();
@@ -137,11 +137,15 @@ impl Counter {
             });
         };
         blocking(move || {
-            let reader = match &mut *reader {
-                Some(reader) => reader,
-                none => none.insert(Reader::of_offsets(&options)?),
-            };
-            question(reader, Instant::now() + options.request_timeout)
+            let deadline = Instant::now() + options.request_timeout;
+            let open = || Reader::of_offsets(&options);
+            let asked = reader.take().map_or_else(open, Ok)?;
+            let answer = question(&asked, deadline);
+            if asked.is_outdated() {
+                return question(reader.insert(open()?), deadline);
+            }
+            *reader = Some(asked);
+            answer
         })
         .await
     }
@@ -153,8 +157,10 @@ fn backlog(
     members: &[Arc<Shared>],
     deadline: Instant,
 ) -> Result<Backlog, Trouble> {
-    let committed = reader.committed(places, deadline)?;
+    let mut committed = reader.committed(places, deadline)?;
     let last = reader.ends(places, End::Last, deadline)?;
+    // Of an earlier topic of the same name: whoever reads this one begins at its beginning.
+    committed.retain(|place, offset| last.get(place).is_none_or(|last| *offset <= *last));
     let watermark = |place: &Place| {
         let mut members = members.iter();
         let local = members.find_map(|shared| shared.member().watermark(*place));

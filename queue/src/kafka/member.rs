@@ -100,13 +100,13 @@ impl Member {
         }
     }
 
-    /// Takes partitions of a stream; there may be none for us.
-    pub(super) fn assign(&mut self, stream: Stream, places: &[Place]) {
+    /// Takes partitions of a stream, each beginning with this tracker; there may be none for us.
+    pub(super) fn assign(&mut self, stream: Stream, places: &[Place], tracker: &Tracker) {
         for place in places {
             self.last_epoch += 1;
             let assigned = Assigned {
                 epoch: self.last_epoch,
-                tracker: Tracker::default(),
+                tracker: tracker.clone(),
                 flow: Flow::Fetched,
             };
             self.assigned.insert(*place, assigned);
@@ -116,11 +116,6 @@ impl Member {
 
     pub(super) fn has_joined(&self, streams: &[Stream]) -> bool {
         streams.iter().all(|stream| self.joined.contains(stream))
-    }
-
-    /// Whether a partition is ours.
-    pub(super) fn has(&self, place: Place) -> bool {
-        self.assigned.contains_key(&place)
     }
 
     /// Gives up partitions, with what was fetched from them. What is still to be committed of them
@@ -269,19 +264,11 @@ impl Member {
         }
     }
 
-    /// Begins anew with the partitions of a stream whose topic was made anew, and names them.
-    pub(super) fn restart(&mut self, stream: Stream) -> Vec<Place> {
-        let mut places = vec![];
-        for (place, assigned) in &mut self.assigned {
-            if place.stream == stream {
-                self.last_epoch += 1;
-                assigned.epoch = self.last_epoch;
-                assigned.tracker = Tracker::default();
-                places.push(*place);
-            }
-        }
+    /// Gives up all partitions of a stream whose topic was made anew: nothing that is known of the
+    /// old one says anything of it.
+    pub(super) fn drop_stream(&mut self, stream: Stream) {
+        self.assigned.retain(|place, _| place.stream != stream);
         self.forget(|place| place.stream == stream);
-        places
     }
 
     /// Up to where a partition of this consumer is settled, whatever the broker knows.

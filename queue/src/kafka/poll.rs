@@ -4,7 +4,6 @@
 //! it hands what it is given to the [`Member`](super::member::Member) and goes on. How long anybody
 //! works on a delivery is no matter here.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -30,14 +29,14 @@ const LEAVING_POLL: Duration = Duration::from_millis(20);
 /// How often it is looked for room to go on with fetching.
 const REGULATING: Duration = Duration::from_millis(500);
 
-/// How long going to another offset may take: it needs no broker.
-const SEEKING: Duration = Duration::from_secs(1);
-
 /// How long the last commit may take.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
 
 /// How long leaving may take after that.
 const LEAVING: Duration = Duration::from_secs(5);
+
+/// The pause after a client that could not be made.
+const OPENING_AGAIN: Duration = Duration::from_secs(1);
 
 /// Starts the threads of a consumer of `streams`.
 ///
@@ -58,23 +57,10 @@ pub(super) fn start(
 }
 
 fn start_one(shared: &Arc<Shared>, stream: Stream) -> Result<(), Trouble> {
-    let options = &shared.options;
-    let meaning = |error: &KafkaError| Trouble::of(error, &options.brokers, None);
-    let watcher = Watcher::new(Arc::clone(shared), stream);
-    let consumer: BaseConsumer<Watcher> = options
-        .member()
-        .create_with_context(watcher)
-        .map_err(|error| meaning(&error))?;
-    consumer
-        .subscribe(&[&stream.name(&options.topic_prefix)])
-        .map_err(|error| meaning(&error))?;
-    let consumer = Arc::new(consumer);
     let poller = Poller {
         presence: Presence::new(Arc::clone(shared)),
-        committer: Committer::start(Arc::clone(&consumer), options.commit_every)?,
-        consumer,
+        client: Client::open(shared, stream, None)?,
         stream,
-        to_reread: BTreeSet::new(),
     };
     std::thread::Builder::new()
         .name("kafka-consumer".to_owned())
@@ -103,15 +89,59 @@ impl Drop for Presence {
     }
 }
 
+/// A member of the group for one stream.
+struct Client {
+    committer: Committer,
+    consumer: Arc<BaseConsumer<Watcher>>,
+}
+
+impl Client {
+    /// Joins the group; `made_anew_at` as for [`Watcher::new`].
+    fn open(
+        shared: &Arc<Shared>,
+        stream: Stream,
+        made_anew_at: Option<Instant>,
+    ) -> Result<Self, Trouble> {
+        let options = &shared.options;
+        let meaning = |error: &KafkaError| Trouble::of(error, &options.brokers, None);
+        let watcher = Watcher::new(Arc::clone(shared), stream, made_anew_at);
+        let consumer: BaseConsumer<Watcher> = options
+            .member()
+            .create_with_context(watcher)
+            .map_err(|error| meaning(&error))?;
+        consumer
+            .subscribe(&[&stream.name(&options.topic_prefix)])
+            .map_err(|error| meaning(&error))?;
+        let consumer = Arc::new(consumer);
+        Ok(Self {
+            committer: Committer::start(Arc::clone(&consumer), options.commit_every)?,
+            consumer,
+        })
+    }
+
+    /// Leaves the group, so that others are given the partitions at once. Tells whether it did.
+    fn leave(&self, stream: Stream) -> bool {
+        // Asked once more the broker might let us wait.
+        self.consumer.context().commits_no_more();
+        let deadline = Instant::now() + LEAVING;
+        match self.consumer.close_queue() {
+            Ok(()) => {
+                while !self.consumer.closed() && Instant::now() < deadline {
+                    self.consumer.poll(LEAVING_POLL);
+                }
+            }
+            Err(error) => tracing::debug!(%stream, %error, "cannot leave in order"),
+        }
+        self.consumer.closed()
+    }
+}
+
 struct Poller {
     /// First, so that whoever waits need not wait for the end of the client, which may hang or
     /// worse when the brokers are away.
     presence: Presence,
-    committer: Committer,
-    consumer: Arc<BaseConsumer<Watcher>>,
+    client: Client,
     stream: Stream,
-    /// Partitions of a topic that was made anew, and that the client reads from where it was.
-    to_reread: BTreeSet<Place>,
 }
 
 impl Poller {
@@ -119,28 +149,45 @@ impl Poller {
         let mut regulate_at = Instant::now() + REGULATING;
         while !self.shared().is_stopping() {
             let mut is_full = false;
-            match self.consumer.poll(POLL) {
+            match self.client.consumer.poll(POLL) {
                 Some(Ok(message)) => is_full = self.take_in(&message),
                 Some(Err(error)) if self.complain(&error) => break,
                 Some(Err(_)) | None => {}
             }
-            let is_time = Instant::now() >= regulate_at;
-            let is_made_anew = self.consumer.context().was_made_anew();
-            if is_made_anew {
+            if self.client.consumer.context().was_made_anew() {
                 tracing::info!(stream = %self.stream, "the topic was made anew");
-                let places = self.shared().member().restart(self.stream);
-                self.to_reread.extend(places);
+                self.begin_anew();
             }
-            if (is_made_anew || is_time) && !self.to_reread.is_empty() {
-                self.go_to_the_beginning();
-            }
-            if is_time || is_full {
+            if is_full || Instant::now() >= regulate_at {
                 self.regulate();
                 regulate_at = Instant::now() + REGULATING;
             }
         }
         self.commit_the_last();
-        self.leave();
+        self.presence.has_left = self.client.leave(self.stream);
+    }
+
+    /// Goes on with another client, which reads the topic from its beginning. The old one would stay
+    /// at the offsets of the old topic, and where that ever had another leader, fetch nothing at all:
+    /// of what brokers tell of partitions it believes only what has no lower epoch, also when the
+    /// topic is another one (`rd_kafka_toppar_leader_update`).
+    fn begin_anew(&mut self) {
+        let made_anew_at = Some(Instant::now());
+        self.client.consumer.context().replaced();
+        self.shared().member().drop_stream(self.stream);
+        self.client.leave(self.stream);
+        while !self.shared().is_stopping() {
+            match Client::open(&self.presence.shared, self.stream, made_anew_at) {
+                Ok(client) => {
+                    let old = std::mem::replace(&mut self.client, client);
+                    // Its end may hang.
+                    std::thread::spawn(move || drop(old));
+                    return;
+                }
+                Err(trouble) => tracing::warn!(stream = %self.stream, %trouble, "tried again"),
+            }
+            std::thread::sleep(OPENING_AGAIN);
+        }
     }
 
     fn shared(&self) -> &Shared {
@@ -181,28 +228,6 @@ impl Poller {
         is_fatal
     }
 
-    /// Goes to the beginning of a topic that was made anew, as far as the client does it at once.
-    fn go_to_the_beginning(&mut self) {
-        let shared = Arc::clone(&self.presence.shared);
-        let beginning = |place: &Place| (*place, Offset::Beginning);
-        let list = shared.list(self.to_reread.iter().map(beginning));
-        match self.consumer.seek_partitions(list, SEEKING) {
-            Ok(list) => {
-                let elements = list.elements();
-                let done = elements.iter().filter(|element| element.error().is_ok());
-                for element in done {
-                    if let Some(place) = shared.place(element.topic(), element.partition()) {
-                        self.to_reread.remove(&place);
-                    }
-                }
-            }
-            Err(error) => tracing::debug!(stream = %self.stream, %error, "tried again"),
-        }
-        // What was taken from us meanwhile is somebody else's to read.
-        let member = shared.member();
-        self.to_reread.retain(|place| member.has(*place));
-    }
-
     /// Stops fetching where too much is at hand, and goes on where there is room. Rarely done: of a
     /// partition that is paused the client throws away what it has.
     fn regulate(&self) {
@@ -225,8 +250,8 @@ impl Poller {
         }
         let list = shared.list(places.iter().map(|place| (*place, Offset::Invalid)));
         let done = match is_paused {
-            true => self.consumer.pause(&list),
-            false => self.consumer.resume(&list),
+            true => self.client.consumer.pause(&list),
+            false => self.client.consumer.resume(&list),
         };
         let stream = self.stream;
         if let Err(error) = done {
@@ -252,27 +277,9 @@ impl Poller {
             if left.is_zero() {
                 break;
             }
-            self.committer.commit_now(left);
+            self.client.committer.commit_now(left);
             // A rebalance in which it was refused goes on by this.
-            self.consumer.poll(LEAVING_POLL);
+            self.client.consumer.poll(LEAVING_POLL);
         }
-        // Asked once more the broker might let us wait.
-        self.consumer.context().commits_no_more();
-    }
-
-    /// Leaves the group, so that others are given the partitions at once.
-    fn leave(&mut self) {
-        let deadline = Instant::now() + LEAVING;
-        match self.consumer.close_queue() {
-            Ok(()) => {
-                while !self.consumer.closed() && Instant::now() < deadline {
-                    self.consumer.poll(LEAVING_POLL);
-                }
-            }
-            Err(error) => {
-                tracing::debug!(stream = %self.stream, %error, "cannot leave in order");
-            }
-        }
-        self.presence.has_left = self.consumer.closed();
     }
 }

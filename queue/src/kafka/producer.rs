@@ -129,7 +129,10 @@ impl Producer {
     /// The meaning of a failure, after which the next try begins afresh.
     fn failed(&self, client: &Arc<KafkaProducer>, stream: Stream, error: &KafkaError) -> Trouble {
         self.forget(stream);
-        if client.client().fatal_error().is_some() {
+        // One that could not send for so long may hold on to a leader of an earlier topic of the same
+        // name, of which it believes only what has no lower epoch.
+        let is_stuck = error.rdkafka_error_code() == Some(Code::MessageTimedOut);
+        if is_stuck || client.client().fatal_error().is_some() {
             self.replace(client);
         }
         let topic = stream.name(&self.options.topic_prefix);
@@ -137,7 +140,7 @@ impl Producer {
     }
 
     /// After some errors an idempotent client can send nothing more, because it could not do so in
-    /// order and once; a new one can.
+    /// order and once; a new one can. Whoever waits for the old one keeps it until then.
     fn replace(&self, broken: &Arc<KafkaProducer>) {
         let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&client, broken) {

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
@@ -29,6 +30,7 @@ pub(super) struct Reader {
     options: Arc<KafkaOptions>,
     consumer: BaseConsumer<Reporter>,
     reporter: Reporter,
+    is_outdated: AtomicBool,
 }
 
 /// An end of a partition.
@@ -69,6 +71,7 @@ impl Reader {
             options: Arc::clone(options),
             consumer,
             reporter,
+            is_outdated: AtomicBool::new(false),
         })
     }
 
@@ -117,7 +120,16 @@ impl Reader {
                 Err(error) if is_moving(&error) && Instant::now() < deadline => {
                     std::thread::sleep(ASKING_AGAIN);
                 }
-                answer => return Ok(self.offsets(&self.understood(answer)?)),
+                answer => {
+                    let refusal = match &answer {
+                        Ok(list) => refusal(list),
+                        Err(error) => Some(error.clone()),
+                    };
+                    if refusal.is_some_and(|refusal| knows_too_much(&refusal)) {
+                        self.is_outdated.store(true, Ordering::Relaxed);
+                    }
+                    return Ok(self.offsets(&self.understood(answer)?));
+                }
             }
         }
     }
@@ -177,6 +189,12 @@ impl Reader {
         self.understood(self.consumer.unassign())
     }
 
+    /// Whether a topic was made anew, and this client does not believe what has a lower epoch than
+    /// the old one (`rd_kafka_toppar_leader_update`). A new client does.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.is_outdated.load(Ordering::Relaxed)
+    }
+
     /// Takes in what was said while nobody asked.
     fn take_in_events(&self) {
         for _ in 0..EVENTS {
@@ -230,6 +248,19 @@ impl Reader {
         let error = KafkaError::Global(Code::OperationTimedOut);
         self.meaning(&error)
     }
+}
+
+/// Why a partition was left out of an answer.
+fn refusal(list: &TopicPartitionList) -> Option<KafkaError> {
+    let elements = list.elements();
+    elements.iter().find_map(|element| element.error().err())
+}
+
+fn knows_too_much(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(Code::FencedLeaderEpoch | Code::UnknownLeaderEpoch)
+    )
 }
 
 fn is_moving(error: &KafkaError) -> bool {

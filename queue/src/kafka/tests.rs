@@ -9,6 +9,7 @@ use reelmill_common::request::Priority;
 use super::member::{Commit, Member};
 use super::record::{Content, Incoming, Record, now};
 use super::stream::{Place, Stream};
+use super::tracker::Tracker;
 use crate::{Cause, DeadLetter, Delivery, Outgoing};
 
 const NOW: u64 = 1_700_000_000_000;
@@ -186,7 +187,7 @@ fn member_of(partitions: &[i32]) -> Member {
         .iter()
         .map(|number| place(Topic::Chunks, *number))
         .collect();
-    member.assign(CHUNKS, &places);
+    member.assign(CHUNKS, &places, &Tracker::default());
     member
 }
 
@@ -225,7 +226,7 @@ fn a_partition_that_is_taken_takes_along_what_is_known_of_it() {
     assert_eq!(rest.len(), 1);
     assert_eq!(rest[0].receipt.partition, 1);
     // It comes back, and the same offset is another delivery.
-    member.assign(CHUNKS, &[place(Topic::Chunks, 0)]);
+    member.assign(CHUNKS, &[place(Topic::Chunks, 0)], &Tracker::default());
     fetch(&mut member, 0, 1..3);
     let again = member.give_out(9);
     assert_eq!(again.len(), 2);
@@ -244,7 +245,10 @@ fn a_topic_made_anew_is_read_from_its_beginning() {
         let asked = member.uncommitted(CHUNKS);
         assert_eq!(offsets(&asked), [(0, 0)]);
         if is_told {
-            assert_eq!(member.restart(CHUNKS), [place(Topic::Chunks, 0)]);
+            let only = place(Topic::Chunks, 0);
+            member.drop_stream(CHUNKS);
+            assert_eq!(offsets(&member.settled(CHUNKS)), []);
+            member.assign(CHUNKS, &[only], &Tracker::of_the_beginning());
         }
         fetch(&mut member, 0, 0..1);
         // The answer to what was said of the old topic says nothing of the new one.
@@ -302,7 +306,7 @@ fn fetching_stops_only_where_it_helps() {
         stream: Stream::later(Topic::Chunks),
         partition: 0,
     };
-    member.assign(later.stream, &[later]);
+    member.assign(later.stream, &[later], &Tracker::default());
     for offset in 0..10 {
         let record = Record::first(
             Topic::Chunks,
@@ -347,6 +351,7 @@ fn a_letter_that_was_handled_is_not_delivered() {
     member.assign(
         Stream::main(Topic::DeadLetters),
         &[place(Topic::DeadLetters, 0)],
+        &Tracker::default(),
     );
     let handled = Record::handled(0, b"video-chunks/3/17@1");
     member.take_in(arrived(&handled, 0, 4));

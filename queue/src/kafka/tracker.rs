@@ -25,6 +25,15 @@ pub(super) enum Seen {
 }
 
 impl Tracker {
+    /// Of a partition that is read from its beginning, whatever was committed: that is to be said,
+    /// or the next owner would begin at what was committed of an earlier topic of the same name.
+    pub(super) fn of_the_beginning() -> Self {
+        Self {
+            next: Some(0),
+            ..Self::default()
+        }
+    }
+
     /// Takes note of a message. Where offsets went back the tracker begins anew with it.
     pub(super) fn see(&mut self, offset: i64) -> Seen {
         let seen = match self.next {
@@ -99,6 +108,23 @@ mod tests {
             (tracker.is_uncommitted(), tracker.unsettled(15)),
             (false, Some(0))
         );
+    }
+
+    #[test]
+    fn the_beginning_is_said_before_any_message_is_seen() {
+        let mut tracker = Tracker::of_the_beginning();
+        assert_eq!(
+            (tracker.watermark(), tracker.is_uncommitted()),
+            (Some(0), true)
+        );
+        tracker.commit(0);
+        assert_eq!(
+            (tracker.is_uncommitted(), tracker.unsettled(2)),
+            (false, Some(2))
+        );
+        // What was before is no longer kept.
+        assert_eq!(tracker.see(7), Seen::Next);
+        assert_eq!(tracker.watermark(), Some(7));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::shared::Shared;
 use super::stream::{Place, Stream};
+use super::tracker::Tracker;
 
 /// How the client writes the id of a topic that it does not know yet.
 const NO_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
@@ -27,20 +28,24 @@ pub(super) struct Watcher {
     commit_turn: Mutex<()>,
     /// Whether the last commit was made, or could not be.
     is_leaving: AtomicBool,
+    /// Whether another client has taken over: what this one is given and loses is nobody's any more.
+    is_replaced: AtomicBool,
     /// Whether the topic was made anew, and nobody has begun anew with it.
     is_made_anew: AtomicBool,
     made_anew_at: Mutex<Option<Instant>>,
 }
 
 impl Watcher {
-    pub(super) fn new(shared: Arc<Shared>, stream: Stream) -> Self {
+    /// For a client that begins; `made_anew_at` is when the topic was, where that is the reason.
+    pub(super) fn new(shared: Arc<Shared>, stream: Stream, made_anew_at: Option<Instant>) -> Self {
         Self {
             shared,
             stream,
             commit_turn: Mutex::default(),
             is_leaving: AtomicBool::new(false),
+            is_replaced: AtomicBool::new(false),
             is_made_anew: AtomicBool::new(false),
-            made_anew_at: Mutex::default(),
+            made_anew_at: Mutex::new(made_anew_at),
         }
     }
 
@@ -60,6 +65,15 @@ impl Watcher {
 
     pub(super) fn commits_no_more(&self) {
         self.is_leaving.store(true, Ordering::Release);
+    }
+
+    pub(super) fn replaced(&self) {
+        self.commits_no_more();
+        self.is_replaced.store(true, Ordering::Release);
+    }
+
+    fn is_replaced(&self) -> bool {
+        self.is_replaced.load(Ordering::Acquire)
     }
 
     /// Whether the topic was made anew since this was last asked.
@@ -116,6 +130,7 @@ impl ClientContext for Watcher {
 impl ConsumerContext for Watcher {
     fn pre_rebalance(&self, consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         let list = match rebalance {
+            _ if self.is_replaced() => return,
             Rebalance::Revoke(list) => list,
             Rebalance::Assign(list) => {
                 if self.doubts_commits() {
@@ -149,10 +164,15 @@ impl ConsumerContext for Watcher {
 
     fn post_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         match rebalance {
+            _ if self.is_replaced() => {}
             Rebalance::Assign(list) => {
                 let places = self.shared.places(list);
                 tracing::info!(partitions = ?Shown(&places), "partitions were given");
-                self.shared.member().assign(self.stream, &places);
+                let tracker = match self.doubts_commits() {
+                    true => Tracker::of_the_beginning(),
+                    false => Tracker::default(),
+                };
+                self.shared.member().assign(self.stream, &places, &tracker);
                 self.shared.changed.notify_waiters();
             }
             Rebalance::Revoke(_) => {}
@@ -193,7 +213,7 @@ mod tests {
     fn watcher() -> Watcher {
         let stream = Stream::main(Topic::Chunks);
         let shared = Shared::new(&Arc::new(KafkaOptions::default()), vec![stream]);
-        Watcher::new(Arc::new(shared), stream)
+        Watcher::new(Arc::new(shared), stream, None)
     }
 
     /// That the client says so, and in these words, is tested on a broker.
