@@ -7,10 +7,8 @@ import signal
 import time
 from dataclasses import dataclass
 
-from frame import PARTITIONS, wait_for
+from frame import wait_for
 
-TOPICS = ("video-ingest", "video-ingest.retry", "video-chunks", "video-chunks.retry",
-          "video-merges", "video-merges.retry", "video-dead-letters")
 # The shortest there are, so that who dies is noticed soon: the lease, and the session that this broker
 # takes. A worker that was frozen finds both gone.
 LEASE_SECONDS, SESSION_SECONDS = 5, 6
@@ -166,22 +164,13 @@ class Faults:
         """What waits in them is lost: it is published again once the jobs were silent for two
         minutes, so the jobs at hand are waited for."""
         jobs = self.jobs.open_ones()
-        self.cluster.kafka_tool("TopicCommand", "--delete", "--topic", "video-.*")
         began = time.time()
-
-        # The broker may still be about to remove the old ones.
-        made = ("topics", "create", "--partitions", str(PARTITIONS))
-        if not wait_for(lambda: self.cluster.does(*made) and self.topics_are_there(), 60, 1):
-            raise SystemExit("the topics cannot be made anew")
+        self.cluster.renew_topics()
         wait_for(lambda: not jobs & self.jobs.open_ones(), TOPICS_SECONDS, 1)
         left = jobs & self.jobs.open_ones()
         if left:
             self.silent_topics.append(sorted(left))
         return f"{len(jobs) - len(left)} of {len(jobs)} jobs in hand ended within {time.time() - began:.0f} s"
-
-    def topics_are_there(self):
-        listed = self.cluster.kafka_tool("TopicCommand", "--list").split()
-        return all(topic in listed for topic in TOPICS)
 
     def hang_s3(self, chance):
         seconds = chance.uniform(2, 8)

@@ -25,6 +25,8 @@ TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute()
 API = os.environ.get("API_ADDRESS", "127.0.0.1:18080")
 GROUP = "transcoding-workers"
 PARTITIONS = 12
+TOPICS = ("video-ingest", "video-ingest.retry", "video-chunks", "video-chunks.retry",
+          "video-merges", "video-merges.retry", "video-dead-letters")
 ENDED = ("completed", "failed", "cancelled")
 # How long one job may take, on a slow machine and with every lease lost once.
 PATIENCE_SECONDS = 300
@@ -233,6 +235,17 @@ class Cluster:
         self.services("kill", name)
         time.sleep(pause)
         self.services("up", name)
+
+    def renew_topics(self):
+        """Deletes the topics and makes them anew."""
+        self.kafka_tool("TopicCommand", "--delete", "--topic", "video-.*")
+
+        def are_made():
+            # The broker may still be about to remove the old ones.
+            made = self.does("topics", "create", "--partitions", str(PARTITIONS))
+            return made and set(TOPICS) <= set(self.kafka_tool("TopicCommand", "--list").split())
+        if not wait_for(are_made, 60, 1):
+            raise SystemExit("the topics cannot be made anew")
 
     def kafka_tool(self, tool, *words, text="", tries=3):
         """One of Kafka's own commands; what it prints. Just after its start a broker may refuse it."""
