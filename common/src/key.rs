@@ -105,6 +105,13 @@ pub fn open(job: &JobId) -> ObjectKey {
     ObjectKey(format!("open/{job}"))
 }
 
+/// Says by being there that a job has ended and is still to be cleared up after, or is kept for a
+/// while only: `closed/{job}`.
+#[must_use]
+pub fn closed(job: &JobId) -> ObjectKey {
+    ObjectKey(format!("closed/{job}"))
+}
+
 /// An upload that has not become a job yet: `uploads/{job}.json`.
 #[must_use]
 pub fn upload(job: &JobId) -> ObjectKey {

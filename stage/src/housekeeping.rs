@@ -2,6 +2,7 @@
 //! what a crash left between two steps.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use reelmill_common::job::{JobError, JobStatus};
@@ -11,7 +12,7 @@ use reelmill_common::upload::{IDEMPOTENCY_SECONDS, Upload};
 use reelmill_common::{JobId, ObjectKey, WorkerId, key};
 use reelmill_ledger::{JobRecord, Millis};
 
-use crate::leftovers::{clear, delete_all, list};
+use crate::leftovers::{clear, delete_all, list, objects};
 use crate::lifecycle::{end, ingest, remove, store_end, submit_upload};
 use crate::rebuild::{known, load_json, missing, publish, restore};
 use crate::{Ports, Shutdown, StageError, exists, manifest, revisions};
@@ -226,59 +227,89 @@ impl Housekeeper {
 
     /// Removes what is kept no longer, and what attempts left that came to nothing.
     async fn sweep(&mut self, now: Millis) -> Result<(), StageError> {
+        let store = Arc::clone(&self.ports.store);
         let mut cleared = BTreeSet::new();
-        for job in jobs(&self.ports, &ENDED).await? {
-            let Some(ended_at) = job.ended_at else {
+        for entry in list(store.as_ref(), "closed/").await? {
+            let Ok(job) = JobId::new(entry.file_name()) else {
                 continue;
             };
-            let age = Duration::from_millis(now.saturating_sub(ended_at));
-            if self.settings.retention.is_some_and(|kept| age >= kept) {
-                match remove(&self.ports, &job.id).await {
-                    Ok(()) => tracing::info!(job = %job.id, "removed: it was kept long enough"),
-                    Err(error) => tracing::warn!(job = %job.id, %error, "cannot remove the job"),
-                }
-            } else if (DROPPED_AFTER..SWEPT_AFTER).contains(&age) {
-                let end = (job.id, ended_at);
-                let is_clear = self.cleared.contains(&end)
-                    || match clear(self.ports.store.as_ref(), &end.0, ended_at).await {
-                        Ok(()) => true,
-                        Err(error) => {
-                            tracing::warn!(job = %end.0, %error, "cannot clear up after the job");
-                            false
-                        }
-                    };
-                if is_clear {
-                    cleared.insert(end);
-                }
+            match self.clear_up(&job, now).await {
+                Ok(end) => cleared.extend(end.map(|end| (job, end))),
+                Err(error) => tracing::warn!(%job, %error, "cannot clear up after the job"),
             }
         }
         self.cleared = cleared;
-        let unfinished = self.ports.store.clear_unfinished(UNFINISHED_AFTER).await?;
+        // Those that ended before they were to be kept for a while only have no entry any more.
+        if let Some(kept) = self.settings.retention {
+            for job in jobs(&self.ports, &ENDED).await? {
+                if job.ended_at.is_some_and(|end| age(end, now) >= kept) {
+                    self.remove(&job.id).await;
+                }
+            }
+        }
+        let unfinished = store.clear_unfinished(UNFINISHED_AFTER).await?;
         if unfinished > 0 {
             tracing::info!(unfinished, "what dead writers left in the store is removed");
         }
         self.forget_keys(now).await
     }
 
+    /// Clears up after one job that ended. The answer is its end where nothing is left to clear and
+    /// its entry stays, because it is to be removed some day.
+    async fn clear_up(&self, job: &JobId, now: Millis) -> Result<Option<Millis>, StageError> {
+        let store = self.ports.store.as_ref();
+        // A ledger that was emptied learns of it again.
+        let Some(record) = known(&self.ports, job).await? else {
+            // Its removal was begun.
+            self.remove(job).await;
+            return Ok(None);
+        };
+        let Some(ended_at) = record.ended_at.filter(|_| record.status.is_terminal()) else {
+            store.delete(&key::closed(job)).await?;
+            return Ok(None);
+        };
+        let age = age(ended_at, now);
+        let kept = self.settings.retention;
+        if kept.is_some_and(|kept| age >= kept) {
+            self.remove(job).await;
+            return Ok(None);
+        }
+        if age < DROPPED_AFTER {
+            return Ok(None);
+        }
+        let is_clear = self.cleared.contains(&(job.clone(), ended_at));
+        if !is_clear && (kept.is_none() || age < SWEPT_AFTER) {
+            clear(store, job, ended_at).await?;
+        }
+        if kept.is_none() {
+            store.delete(&key::closed(job)).await?;
+        }
+        Ok(kept.map(|_| ended_at))
+    }
+
+    async fn remove(&self, job: &JobId) {
+        match remove(&self.ports, job).await {
+            Ok(()) => tracing::info!(%job, "removed: it was kept long enough"),
+            Err(error) => tracing::warn!(%job, %error, "cannot remove the job"),
+        }
+    }
+
     /// Removes what `Idempotency-Key`s stood for, once they stand for nothing.
     async fn forget_keys(&self, now: Millis) -> Result<(), StageError> {
         let store = self.ports.store.as_ref();
-        let kept = millis(Duration::from_secs(IDEMPOTENCY_SECONDS));
-        let mut after = None;
-        loop {
-            let page = store.list("idempotency/", after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok(());
-            };
-            after = Some(last.key.clone());
-            for record in &page {
-                let written = record.modified.duration_since(SystemTime::UNIX_EPOCH);
-                if now.saturating_sub(written.map_or(0, millis)) > kept {
-                    store.delete(&record.key).await?;
-                }
+        let kept = Duration::from_secs(IDEMPOTENCY_SECONDS);
+        for record in objects(store, "idempotency/").await? {
+            let written = record.modified.duration_since(SystemTime::UNIX_EPOCH);
+            if age(written.map_or(0, millis), now) > kept {
+                store.delete(&record.key).await?;
             }
         }
+        Ok(())
     }
+}
+
+fn age(then: Millis, now: Millis) -> Duration {
+    Duration::from_millis(now.saturating_sub(then))
 }
 
 fn log(what: &str, error: &StageError) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use reelmill_common::{JobId, ObjectKey, key};
-use reelmill_store::Store;
+use reelmill_store::{ObjectMeta, Store};
 use serde_json::Value;
 
 use crate::rebuild::load_json;
@@ -72,16 +72,26 @@ async fn delete_but(
     Ok(())
 }
 
+/// Every object under a prefix.
+pub(crate) async fn objects(
+    store: &dyn Store,
+    prefix: &str,
+) -> Result<Vec<ObjectMeta>, StageError> {
+    let mut objects: Vec<ObjectMeta> = Vec::new();
+    loop {
+        let after = objects.last().map(|object| &object.key);
+        let page = store.list(prefix, after, PAGE).await?;
+        if page.is_empty() {
+            return Ok(objects);
+        }
+        objects.extend(page);
+    }
+}
+
 /// Every key under a prefix.
 pub(crate) async fn list(store: &dyn Store, prefix: &str) -> Result<Vec<ObjectKey>, StageError> {
-    let mut keys: Vec<ObjectKey> = Vec::new();
-    loop {
-        let page = store.list(prefix, keys.last(), PAGE).await?;
-        if page.is_empty() {
-            return Ok(keys);
-        }
-        keys.extend(page.into_iter().map(|meta| meta.key));
-    }
+    let objects = objects(store, prefix).await?.into_iter();
+    Ok(objects.map(|object| object.key).collect())
 }
 
 /// Every string in a JSON object of the store, among them the keys that it names, whichever kind of

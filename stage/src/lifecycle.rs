@@ -101,7 +101,8 @@ pub(crate) async fn end(
     Ok(ended)
 }
 
-/// Keeps how a job ended, unless that is kept already, and takes it from the open ones.
+/// Keeps how a job ended, unless that is kept already, and takes it from the open ones to those that
+/// are to be cleared up after.
 pub(crate) async fn store_end(
     store: &dyn Store,
     job: &JobId,
@@ -116,6 +117,7 @@ pub(crate) async fn store_end(
         };
         create_json(store, &key::ended(job), &end).await?;
     }
+    store.put(&key::closed(job), Bytes::new()).await?;
     Ok(store.delete(&key::open(job)).await?)
 }
 
@@ -141,6 +143,7 @@ pub async fn retry(ports: &Ports, job: &JobId) -> Result<bool, StageError> {
     // Whoever finds these two and an ended job in the ledger stores the end anew.
     mark_open(store, job).await?;
     store.delete(&key::ended(job)).await?;
+    store.delete(&key::closed(job)).await?;
     let Some(manifest) = manifest(store, job).await? else {
         let request = load_json::<JobRequest>(store, &key::request(job)).await?;
         let Some(request) = request else {
@@ -211,5 +214,7 @@ pub async fn remove(ports: &Ports, job: &JobId) -> Result<(), StageError> {
     }
     store.delete(&key::upload(job)).await?;
     store.delete(&key::open(job)).await?;
+    // Whoever keeps house finds it by this until all is gone, also where the ledger is emptied.
+    store.delete(&key::closed(job)).await?;
     Ok(ledger.forget(job).await?)
 }

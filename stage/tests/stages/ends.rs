@@ -43,7 +43,6 @@ async fn a_cancelled_job_stays_so_when_the_ledger_is_emptied() {
     assert!(!place.exists(&key::open(&job)).await);
 
     let place = place.emptied();
-    tick(&place).await;
     assert_eq!(place.ports.ledger.job(&job).await.unwrap(), None);
     assert!(known(&place.ports, &job).await.unwrap().is_some());
     assert_eq!(place.record(&job).await.status, JobStatus::Cancelled);

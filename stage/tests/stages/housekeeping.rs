@@ -216,6 +216,49 @@ async fn a_finished_job_keeps_its_outputs_and_no_pieces() {
     assert!(place.exists(&output).await && place.exists(&key::certificate(&job)).await);
 }
 
+/// A completed job of which a piece is left.
+async fn completed_with_a_piece(place: &Place) -> ObjectKey {
+    let job = job("j1");
+    submit(&place.ports, &job, &request()).await.unwrap();
+    run_to_the_end(place, &[&job]).await;
+    let piece = key("transcoded/j1/chunk_000/5-dead/1080p.mp4");
+    let store = &place.ports.store;
+    store.put(&piece, "frames".into()).await.unwrap();
+    keeper(place, "w1").tick(0).await;
+    assert!(!place.exists(&key::open(&job)).await && place.exists(&key::closed(&job)).await);
+    piece
+}
+
+#[tokio::test]
+async fn a_job_that_the_ledger_has_forgotten_is_cleared_up_after() {
+    let (place, job) = (Place::new(), job("j1"));
+    let piece = completed_with_a_piece(&place).await;
+    let place = place.emptied();
+    let mut settings = keeping("w1");
+    settings.retention = None;
+    let mut keeper = Housekeeper::new(place.ports.clone(), settings);
+    keeper.tick(0).await;
+    let ended = place.record(&job).await.ended_at.unwrap();
+    keeper.tick(ended + 3_600_000).await;
+    assert!(!place.exists(&piece).await && !place.exists(&key::closed(&job)).await);
+    assert!(place.exists(&key::certificate(&job)).await);
+}
+
+#[tokio::test]
+async fn a_job_that_the_ledger_has_forgotten_is_kept_as_long_as_asked() {
+    let (place, job) = (Place::new(), job("j1"));
+    let piece = completed_with_a_piece(&place).await;
+    let place = place.emptied();
+    let mut keeper = keeper(&place, "w1");
+    keeper.tick(0).await;
+    let ended = place.record(&job).await.ended_at.unwrap();
+    keeper.tick(ended + 1_800_000).await;
+    assert!(!place.exists(&piece).await && place.exists(&key::certificate(&job)).await);
+    keeper.tick(ended + 3_600_000).await;
+    assert_eq!(place.keys("").await, Vec::<String>::new());
+    assert_eq!(place.ports.ledger.job(&job).await.unwrap(), None);
+}
+
 #[tokio::test]
 async fn one_process_keeps_house() {
     let place = Place::new();
