@@ -5,6 +5,12 @@ use std::path::PathBuf;
 
 use reelmill_common::{LoopbackUrl, Place};
 
+/// The protocols that a source on the disk is read by.
+pub(crate) const FILE: &str = "file";
+
+/// The protocols that a source in the store is read by.
+pub(crate) const LOOPBACK: &str = "http,tcp";
+
 /// Demuxers that a source may need. What is missing here is missing on purpose: playlists and
 /// scripts (`hls`, `dash`, `concat`, `sdp`), image sequences and devices read other files or the
 /// network, whatever the name of the file they hide in.
@@ -59,9 +65,9 @@ impl Input {
             Place::File(path) => {
                 let mut url = OsString::from("file:");
                 url.push(path);
-                ("file", url)
+                (FILE, url)
             }
-            Place::Loopback(url) => ("http,tcp", url.secret().into()),
+            Place::Loopback(url) => (LOOPBACK, url.secret().into()),
         };
         let pixels = MAX_PIXELS.to_string();
         let mut args = [

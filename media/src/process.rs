@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::clocks::{Clocks, processor_time};
 use crate::error::{MediaError, Words};
+use crate::input::{FILE, LOOPBACK};
 use crate::sandbox::Sandbox;
 pub use crate::sandbox::{Confinement, confinement};
 use crate::tail::Tail;
@@ -64,13 +65,14 @@ pub struct Invocation {
 }
 
 impl Invocation {
-    /// The command line as one would type it. The source has its name in place of its address, which
-    /// is a secret and means nothing elsewhere.
+    /// The command line as one would type it beside the source. That has its name in place of its
+    /// address, which is a secret and means nothing elsewhere, and is read as a file.
     #[must_use]
     pub fn command(&self) -> String {
         let hidden = |word: &OsStr| {
             let word = word.to_string_lossy();
             match &self.connects {
+                Some(_) if word == LOOPBACK => FILE.to_owned(),
                 Some(address) => address.hide(&word),
                 None => word.into_owned(),
             }

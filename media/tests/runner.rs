@@ -56,11 +56,16 @@ async fn the_environment_is_cleared_and_standard_input_closed() {
 fn a_command_line_has_the_name_of_its_source_and_not_the_address() {
     let address = LoopbackUrl::new(80, "/secret/a%20b.mp4", "a b.mp4");
     let invocation = Invocation {
-        args: vec!["-i".into(), address.secret().into(), "out.mp4".into()],
+        args: ["-protocol_whitelist", "http,tcp", "-i", &address.secret()]
+            .map(Into::into)
+            .to_vec(),
         connects: Some(address),
         ..shell(Path::new("."), "")
     };
-    assert_eq!(invocation.command(), "sh -i 'a b.mp4' out.mp4");
+    assert_eq!(
+        invocation.command(),
+        "sh -protocol_whitelist file -i 'a b.mp4'"
+    );
 }
 
 #[tokio::test]

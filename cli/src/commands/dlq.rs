@@ -108,14 +108,14 @@ fn reproduce(letter: &StoredLetter) -> String {
     if letter.job.is_empty() {
         return String::new();
     }
-    let get = format!(
-        "curl -OJ \"$REELMILL_SERVER/v1/jobs/{}/source\"",
+    let then = match message.cause.command.is_empty() {
+        true => "`reelmill transcode` it with the profile of the job",
+        false => "run the command there",
+    };
+    format!(
+        "in an empty folder: curl -fOJ \"$REELMILL_SERVER/v1/jobs/{}/source\"\nthen {then}",
         letter.job
-    );
-    match message.cause.command.is_empty() {
-        true => format!("{get} and `reelmill transcode` it with the profile of the job"),
-        false => format!("{get} into an empty folder, and run the command there"),
-    }
+    )
 }
 
 fn described(letter: &StoredLetter) -> Value {
