@@ -163,7 +163,7 @@ pub(crate) const METRICS: &[Metric] = &[
         WORKERS,
         Gauge,
         &[],
-        "Workers that reported within the last 30 s.",
+        "Workers that reported within the last 15 s.",
     ),
 ];
 
