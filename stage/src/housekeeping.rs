@@ -260,7 +260,7 @@ impl Housekeeper {
         let store = self.ports.store.as_ref();
         // A ledger that was emptied learns of it again.
         let Some(record) = known(&self.ports, job).await? else {
-            // Its removal was begun.
+            // Neither its request nor its plan is there: its removal was begun.
             self.remove(job).await;
             return Ok(None);
         };

@@ -156,7 +156,12 @@ pub async fn known(ports: &Ports, job: &JobId) -> Result<Option<JobRecord>, Stag
         return Ok(record);
     }
     tracing::info!(%job, "the ledger had forgotten the job and knows it again");
-    Ok(ports.ledger.job(job).await?)
+    // Never `None`, though it may be emptied once more at this moment: what nobody knows is removed.
+    let record = ports.ledger.job(job).await?;
+    let emptied = || format!("the ledger was emptied while it learned of `{job}`: try again");
+    record
+        .map(Some)
+        .ok_or_else(|| StageError::passing("ledger-emptied", emptied()))
 }
 
 /// Makes the ledger know a job that it has forgotten, whatever the store has of it: its plan or only
