@@ -11,6 +11,7 @@ use reelmill_common::request::JobRequest;
 use reelmill_common::upload::{IDEMPOTENCY_SECONDS, Upload};
 use reelmill_common::{JobId, ObjectKey, WorkerId, key};
 use reelmill_ledger::{JobRecord, Millis};
+use reelmill_store::ObjectMeta;
 
 use crate::leftovers::{clear, delete_all, list, objects};
 use crate::lifecycle::{end, ingest, remove, store_end, submit_upload};
@@ -229,11 +230,11 @@ impl Housekeeper {
     async fn sweep(&mut self, now: Millis) -> Result<(), StageError> {
         let store = Arc::clone(&self.ports.store);
         let mut cleared = BTreeSet::new();
-        for entry in list(store.as_ref(), "closed/").await? {
-            let Ok(job) = JobId::new(entry.file_name()) else {
+        for entry in objects(store.as_ref(), "closed/").await? {
+            let Ok(job) = JobId::new(entry.key.file_name()) else {
                 continue;
             };
-            match self.clear_up(&job, now).await {
+            match self.clear_up(&job, written_at(&entry), now).await {
                 Ok(end) => cleared.extend(end.map(|end| (job, end))),
                 Err(error) => tracing::warn!(%job, %error, "cannot clear up after the job"),
             }
@@ -254,9 +255,14 @@ impl Housekeeper {
         self.forget_keys(now).await
     }
 
-    /// Clears up after one job that ended. The answer is its end where nothing is left to clear and
-    /// its entry stays, because it is to be removed some day.
-    async fn clear_up(&self, job: &JobId, now: Millis) -> Result<Option<Millis>, StageError> {
+    /// Clears up after one job that was closed then. The answer is its end where nothing is left to
+    /// clear and its entry stays, because it is to be removed some day.
+    async fn clear_up(
+        &self,
+        job: &JobId,
+        closed_at: Millis,
+        now: Millis,
+    ) -> Result<Option<Millis>, StageError> {
         let store = self.ports.store.as_ref();
         // A ledger that was emptied learns of it again.
         let Some(record) = known(&self.ports, job).await? else {
@@ -268,7 +274,8 @@ impl Housekeeper {
             store.delete(&key::closed(job)).await?;
             return Ok(None);
         };
-        let age = age(ended_at, now);
+        // A ledger that was emptied takes the moment when it learned of the job again for its end.
+        let age = age(ended_at.min(closed_at), now);
         let kept = self.settings.retention;
         if kept.is_some_and(|kept| age >= kept) {
             self.remove(job).await;
@@ -299,13 +306,17 @@ impl Housekeeper {
         let store = self.ports.store.as_ref();
         let kept = Duration::from_secs(IDEMPOTENCY_SECONDS);
         for record in objects(store, "idempotency/").await? {
-            let written = record.modified.duration_since(SystemTime::UNIX_EPOCH);
-            if age(written.map_or(0, millis), now) > kept {
+            if age(written_at(&record), now) > kept {
                 store.delete(&record.key).await?;
             }
         }
         Ok(())
     }
+}
+
+fn written_at(object: &ObjectMeta) -> Millis {
+    let written = object.modified.duration_since(SystemTime::UNIX_EPOCH);
+    written.map_or(0, millis)
 }
 
 fn age(then: Millis, now: Millis) -> Duration {
