@@ -108,9 +108,9 @@ struct Workers {
     security(("key" = ["read"]))
 )]
 async fn workers(State(api): State<Arc<Api>>) -> Result<Json<Workers>, Problem> {
-    let active = api.ports.ledger.workers(ACTIVE).await;
-    let active: Vec<_> = active.map_err(|error| Problem::of(&error))?;
-    let workers = alive(&api).await?.into_iter().map(|worker| Worker {
+    let active = reporting(&api, ACTIVE).await?;
+    let workers = reporting(&api, WORKER_AGE).await?;
+    let workers = workers.into_iter().map(|worker| Worker {
         active: active.iter().any(|active| active.id == worker.id),
         id: worker.id.to_string(),
         slots: worker.slots,
@@ -124,8 +124,9 @@ async fn workers(State(api): State<Arc<Api>>) -> Result<Json<Workers>, Problem> 
     }))
 }
 
-async fn alive(api: &Api) -> Result<Vec<WorkerRecord>, Problem> {
-    let workers = api.ports.ledger.workers(WORKER_AGE).await;
+/// The workers that reported within this time.
+async fn reporting(api: &Api, age: Duration) -> Result<Vec<WorkerRecord>, Problem> {
+    let workers = api.ports.ledger.workers(age).await;
     workers.map_err(|error| Problem::of(&error))
 }
 
@@ -269,7 +270,7 @@ async fn stats(State(api): State<Arc<Api>>) -> Result<Json<Stats>, Problem> {
             queue.insert(topic.as_str().to_owned(), waiting);
         }
     }
-    let workers = alive(&api).await?;
+    let workers = reporting(&api, WORKER_AGE).await?;
     Ok(Json(Stats {
         jobs: JobCounts {
             pending: of(Pending),

@@ -157,14 +157,13 @@ async fn measure(
         };
         ports.ledger.forget(&job).await?;
         ports.ledger.create_job(&new).await?;
-        let tasks: Vec<(TaskKey, u64)> = (0..chunks)
-            .map(|index| Ok((chunk(u32::try_from(index)?), 1)))
-            .collect::<Result<_>>()?;
-        for tasks in tasks.chunks(10_000) {
-            ports.ledger.extend(&job, tasks, &[], &[]).await?;
+        let indices: Vec<u32> = (0..u32::try_from(chunks)?).collect();
+        for indices in indices.chunks(10_000) {
+            let tasks: Vec<_> = indices.iter().map(|index| (chunk(*index), 1)).collect();
+            ports.ledger.extend(&job, &tasks, &[], &[]).await?;
         }
-        for (task, _) in &tasks {
-            messages.push(outgoing(&job, *task)?);
+        for index in indices {
+            messages.push(outgoing(&job, index)?);
         }
         ids.push(job);
     }
@@ -204,13 +203,10 @@ fn chunk(index: u32) -> TaskKey {
     }
 }
 
-fn outgoing(job: &JobId, task: TaskKey) -> Result<Outgoing> {
+fn outgoing(job: &JobId, index: u32) -> Result<Outgoing> {
     let id = TaskId {
         job: job.clone(),
-        key: task,
-    };
-    let TaskKey::Chunk { index, .. } = task else {
-        anyhow::bail!("only chunks are measured");
+        key: chunk(index),
     };
     Ok(Outgoing {
         job: job.clone(),

@@ -36,6 +36,9 @@ const SWEPT_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 /// No write into the store takes so long.
 const UNFINISHED_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Why most jobs are removed.
+const KEPT: &str = "it was kept long enough";
+
 /// How many jobs are listed at once.
 const PAGE: usize = 200;
 
@@ -244,7 +247,7 @@ impl Housekeeper {
         if let Some(kept) = self.settings.retention {
             for job in jobs(&self.ports, &ENDED).await? {
                 if job.ended_at.is_some_and(|end| age(end, now) >= kept) {
-                    self.remove(&job.id).await;
+                    self.remove(&job.id, KEPT).await;
                 }
             }
         }
@@ -266,8 +269,8 @@ impl Housekeeper {
         let store = self.ports.store.as_ref();
         // A ledger that was emptied learns of it again.
         let Some(record) = known(&self.ports, job).await? else {
-            // Neither its request nor its plan is there: its removal was begun.
-            self.remove(job).await;
+            // Neither its request nor its plan is there.
+            self.remove(job, "its removal was begun").await;
             return Ok(None);
         };
         let Some(ended_at) = record.ended_at.filter(|_| record.status.is_terminal()) else {
@@ -278,7 +281,7 @@ impl Housekeeper {
         let age = age(ended_at.min(closed_at), now);
         let kept = self.settings.retention;
         if kept.is_some_and(|kept| age >= kept) {
-            self.remove(job).await;
+            self.remove(job, KEPT).await;
             return Ok(None);
         }
         if age < DROPPED_AFTER {
@@ -294,9 +297,9 @@ impl Housekeeper {
         Ok(kept.map(|_| ended_at))
     }
 
-    async fn remove(&self, job: &JobId) {
+    async fn remove(&self, job: &JobId, why: &str) {
         match remove(&self.ports, job).await {
-            Ok(()) => tracing::info!(%job, "removed: it was kept long enough"),
+            Ok(()) => tracing::info!(%job, "removed: {why}"),
             Err(error) => tracing::warn!(%job, %error, "cannot remove the job"),
         }
     }

@@ -156,12 +156,14 @@ pub async fn known(ports: &Ports, job: &JobId) -> Result<Option<JobRecord>, Stag
         return Ok(record);
     }
     tracing::info!(%job, "the ledger had forgotten the job and knows it again");
-    // Never `None`, though it may be emptied once more at this moment: what nobody knows is removed.
-    let record = ports.ledger.job(job).await?;
-    let emptied = || format!("the ledger was emptied while it learned of `{job}`: try again");
-    record
-        .map(Some)
-        .ok_or_else(|| StageError::passing("ledger-emptied", emptied()))
+    match ports.ledger.job(job).await? {
+        // Emptied once more at this moment. To say that nobody knows the job would have it removed.
+        None => {
+            let message = format!("the ledger was emptied while it learned of `{job}`: try again");
+            Err(StageError::passing("ledger-emptied", message))
+        }
+        known => Ok(known),
+    }
 }
 
 /// Makes the ledger know a job that it has forgotten, whatever the store has of it: its plan or only

@@ -173,11 +173,8 @@ class Faults:
         return f"{len(jobs) - len(left)} of {len(jobs)} jobs in hand ended within {time.time() - began:.0f} s"
 
     def hang_s3(self, chance):
-        seconds = chance.uniform(2, 8)
-        self.cluster.signal_service("s3", signal.SIGSTOP)
-        time.sleep(seconds)
-        self.cluster.signal_service("s3", signal.SIGCONT)
-        return f"for {seconds:.1f} s"
+        return for_a_while(chance, lambda: self.cluster.signal_service("s3", signal.SIGSTOP),
+                           lambda: self.cluster.signal_service("s3", signal.SIGCONT))
 
     def busy_s3(self, chance):
         return self.bad_way("busy", chance)
@@ -186,11 +183,7 @@ class Faults:
         return self.bad_way("torn", chance)
 
     def bad_way(self, way, chance):
-        seconds = chance.uniform(2, 8)
-        self.proxy.set_way(way)
-        time.sleep(seconds)
-        self.proxy.set_way("open")
-        return f"for {seconds:.1f} s"
+        return for_a_while(chance, lambda: self.proxy.set_way(way), lambda: self.proxy.set_way("open"))
 
     # ---- messages ----
 
@@ -211,3 +204,12 @@ class Faults:
         self.cluster.kafka_tool("ConsoleProducer", "--topic", "video-chunks",
                                 "--reader-property", "parse.key=true", text=text)
         return ", ".join(f"{job}/{task}" for job, task in chosen)
+
+
+def for_a_while(chance, begin, end):
+    """An outage of some seconds."""
+    seconds = chance.uniform(2, 8)
+    begin()
+    time.sleep(seconds)
+    end()
+    return f"for {seconds:.1f} s"

@@ -110,20 +110,23 @@ impl Contest {
     /// When it does not succeed.
     pub fn run(&self, side: Side) -> Result<Lap> {
         let work = tempfile::tempdir()?;
-        let command = match side {
-            Side::Plain => self.plain(work.path())?,
-            Side::Reelmill => match &self.server {
-                Some(server) => return self.job(server),
-                None => self.ours(work.path()),
-            },
+        let command = match (side, &self.server) {
+            (Side::Plain, _) => self.plain(work.path())?,
+            (Side::Reelmill, Some(server)) => self.job(server),
+            (Side::Reelmill, None) => self.ours(work.path()),
         };
         let done = command.limit(LIMIT).succeed()?;
-        let timings = timings(&done);
+        let is_elsewhere = side == Side::Reelmill && self.server.is_some();
         Ok(Lap {
             side,
             wall: done.wall,
-            cpu: done.cpu,
-            timings,
+            // What the processes of a service use of the processor is theirs to know.
+            cpu: if is_elsewhere {
+                Duration::ZERO
+            } else {
+                done.cpu
+            },
+            timings: timings(&done),
         })
     }
 
@@ -137,22 +140,13 @@ impl Contest {
             .env("REELMILL_FFMPEG", &self.ffmpeg.path)
     }
 
-    /// A job of a service. What its processes use of the processor is theirs to know.
-    fn job(&self, server: &str) -> Result<Lap> {
-        let jobs = |word: &str| {
-            let command = Command::new(&self.reelmill).args(["jobs", word]);
-            command.env("REELMILL_SERVER", server).limit(LIMIT)
-        };
-        let profile = ["--profile", &self.profile.name];
-        let sent = jobs("submit").arg(&self.source).args(profile).succeed()?;
-        let job = String::from_utf8(sent.stdout)?;
-        let done = jobs("watch").arg(job.trim()).succeed()?;
-        Ok(Lap {
-            side: Side::Reelmill,
-            wall: sent.wall + done.wall,
-            cpu: Duration::ZERO,
-            timings: Vec::new(),
-        })
+    /// A job of a service, from its upload to its end.
+    fn job(&self, server: &str) -> Command {
+        Command::new(&self.reelmill)
+            .args(["jobs", "submit", "--watch", "--quiet"])
+            .args(["--profile", &self.profile.name])
+            .arg(&self.source)
+            .env("REELMILL_SERVER", server)
     }
 
     /// Plain ffmpeg: one decode, the rungs' own options, all cores, a file for each rung.

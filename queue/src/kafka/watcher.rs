@@ -68,7 +68,6 @@ impl Watcher {
     }
 
     pub(super) fn replaced(&self) {
-        self.commits_no_more();
         self.is_replaced.store(true, Ordering::Release);
     }
 

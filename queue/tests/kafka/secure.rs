@@ -16,6 +16,17 @@ fn variable(name: &str) -> String {
     })
 }
 
+/// TLS with this certificate, and a password.
+fn secure<'a>(certificate: &'a str, password: &'a str) -> [(&'a str, &'a str); 5] {
+    [
+        ("security.protocol", "SASL_SSL"),
+        ("ssl.ca.location", certificate),
+        ("sasl.mechanisms", "PLAIN"),
+        ("sasl.username", "reelmill"),
+        ("sasl.password", password),
+    ]
+}
+
 fn with(cluster: &Cluster, properties: &[(&str, &str)]) -> KafkaOptions {
     let properties = properties.iter();
     let properties = properties.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -31,13 +42,7 @@ fn with(cluster: &Cluster, properties: &[(&str, &str)]) -> KafkaOptions {
 async fn work_goes_through_tls_with_a_password() {
     let cluster = Cluster::new().await;
     let certificate = variable("REELMILL_TEST_KAFKA_CA");
-    let secure = [
-        ("security.protocol", "SASL_SSL"),
-        ("ssl.ca.location", &certificate),
-        ("sasl.mechanisms", "PLAIN"),
-        ("sasl.username", "reelmill"),
-        ("sasl.password", "reelmill-secret"),
-    ];
+    let secure = secure(&certificate, "reelmill-secret");
     let queue = KafkaQueue::connect(&with(&cluster, &secure)).await.unwrap();
     queue.publish(Topic::Chunks, &[message(1)]).await.unwrap();
     let consumer = queue.subscribe(&[Topic::Chunks]).await.unwrap();
@@ -52,13 +57,7 @@ async fn work_goes_through_tls_with_a_password() {
 async fn who_may_not_come_in_is_told_why_and_never_the_password() {
     let cluster = Cluster::empty();
     let certificate = variable("REELMILL_TEST_KAFKA_CA");
-    let wrong = [
-        ("security.protocol", "SASL_SSL"),
-        ("ssl.ca.location", &certificate),
-        ("sasl.mechanisms", "PLAIN"),
-        ("sasl.username", "reelmill"),
-        ("sasl.password", "of-another-cluster"),
-    ];
+    let wrong = secure(&certificate, "of-another-cluster");
     let stranger = [("security.protocol", "SSL")];
     for (properties, reason) in [
         (&wrong[..], "uthentication failed"),
