@@ -30,6 +30,10 @@ const SWEEP_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Whoever worked on a job has dropped it so long after its end.
 const DROPPED_AFTER: Duration = Duration::from_secs(60);
 
+/// Stores tell when something was written in whole seconds, S3, or in ticks of the kernel, files: up
+/// to so long before it was.
+const COARSE: Millis = 1_000;
+
 /// What is left of a job that ended longer ago was removed by an earlier process.
 const SWEPT_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -278,7 +282,7 @@ impl Housekeeper {
             return Ok(None);
         };
         // A ledger that was emptied takes the moment when it learned of the job again for its end.
-        let age = age(ended_at.min(closed_at), now);
+        let age = age(ended_at.min(closed_at + COARSE), now);
         let kept = self.settings.retention;
         if kept.is_some_and(|kept| age >= kept) {
             self.remove(job, KEPT).await;
