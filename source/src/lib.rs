@@ -6,8 +6,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use reelmill_common::Place;
 use reelmill_common::manifest::{Location, SourceInfo};
+use reelmill_common::{JobId, Place, Sha256};
 use reelmill_store::Store;
 use tokio::sync::OnceCell;
 
@@ -119,13 +119,7 @@ impl Sources {
     /// [`SourceError::Changed`] when it is another; the others as for [`describe`](Self::describe).
     pub async fn confirm(&self, source: &SourceInfo) -> Result<(), SourceError> {
         let now = self.describe(&source.name, &source.location).await?;
-        if (now.size, now.sha256) == (source.size, source.sha256) {
-            return Ok(());
-        }
-        Err(SourceError::Changed(match &source.location {
-            Location::Path(path) => path.clone(),
-            Location::Stored { .. } => PathBuf::from(&source.name),
-        }))
+        is_same(source, now.size, now.sha256)
     }
 
     /// Opens a source after making sure that it is the one described.
@@ -133,8 +127,17 @@ impl Sources {
     /// # Errors
     /// As [`confirm`](Self::confirm) and [`open_undescribed`](Self::open_undescribed).
     pub async fn open(&self, source: &SourceInfo) -> Result<Opened, SourceError> {
-        self.confirm(source).await?;
-        self.open_undescribed(&source.location).await
+        match &source.location {
+            Location::Path(path) => {
+                self.confirm(source).await?;
+                Ok(Opened::file(path.clone()))
+            }
+            Location::Stored { job } => {
+                let stored = self.load(job).await?;
+                is_same(source, stored.list.size, stored.list.sha256)?;
+                self.serve(stored).await
+            }
+        }
     }
 
     /// Opens what lies there without knowing what it should be, so that a first look need not wait
@@ -145,21 +148,23 @@ impl Sources {
     /// path is not looked at.
     pub async fn open_undescribed(&self, location: &Location) -> Result<Opened, SourceError> {
         match location {
-            Location::Path(path) => Ok(Opened {
-                place: Place::File(path.clone()),
-                served: None,
-            }),
-            Location::Stored { job } => {
-                let ours = self.stored(job.as_str())?;
-                let stored = Stored::load(ours.store.as_ref(), job).await?;
-                let server = ours.server.get_or_try_init(|| ours.start()).await?;
-                let (url, registration) = server.register(stored);
-                Ok(Opened {
-                    place: Place::Loopback(url),
-                    served: Some(registration),
-                })
-            }
+            Location::Path(path) => Ok(Opened::file(path.clone())),
+            Location::Stored { job } => self.serve(self.load(job).await?).await,
         }
+    }
+
+    async fn load(&self, job: &JobId) -> Result<Stored, SourceError> {
+        Stored::load(self.stored(job.as_str())?.store.as_ref(), job).await
+    }
+
+    async fn serve(&self, source: Stored) -> Result<Opened, SourceError> {
+        let ours = self.stored(source.job.as_str())?;
+        let server = ours.server.get_or_try_init(|| ours.start()).await?;
+        let (url, registration) = server.register(source);
+        Ok(Opened {
+            place: Place::Loopback(url),
+            served: Some(registration),
+        })
     }
 
     async fn look(&self, path: PathBuf) -> Result<Known, SourceError> {
@@ -176,6 +181,17 @@ impl Sources {
             .as_ref()
             .ok_or_else(|| SourceError::NoStore(name.to_owned()))
     }
+}
+
+/// Compares what is there with what was described.
+fn is_same(source: &SourceInfo, size: u64, sha256: Sha256) -> Result<(), SourceError> {
+    if (size, sha256) == (source.size, source.sha256) {
+        return Ok(());
+    }
+    Err(SourceError::Changed(match &source.location {
+        Location::Path(path) => path.clone(),
+        Location::Stored { .. } => PathBuf::from(&source.name),
+    }))
 }
 
 impl StoredSources {
@@ -201,6 +217,13 @@ pub struct Opened {
 }
 
 impl Opened {
+    fn file(path: PathBuf) -> Self {
+        Self {
+            place: Place::File(path),
+            served: None,
+        }
+    }
+
     /// Where programs of this machine read it.
     #[must_use]
     pub fn place(&self) -> Place {

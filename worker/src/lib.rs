@@ -38,16 +38,22 @@ impl Handler for Worker {
     async fn handle(&self, work: &Work) -> Result<Outcome, StageError> {
         let job = &work.task.job;
         let store = self.ports.store.as_ref();
-        if exists(store, &key::marker(job, work.task.key)).await? {
+        let marker = key::marker(job, work.task.key);
+        // All at once, since each takes a round trip: a chunk of a short film waits for little else.
+        let (is_done, manifest, revisions) = tokio::join!(
+            exists(store, &marker),
+            planned(store, job),
+            revisions(store, job),
+        );
+        if is_done? {
             // An earlier attempt died between its marker and the ledger.
             return Ok(Outcome::Complete);
         }
-        let manifest = planned(store, job).await?;
+        let manifest = manifest?;
         self.tools.are_of(&manifest.ffmpeg)?;
         match work.task.key {
             TaskKey::Chunk { .. } => {
-                let revisions = revisions(store, job).await?;
-                let layout = manifest.layout(&revisions);
+                let layout = manifest.layout(&revisions?);
                 match layout.iter().find(|placed| placed.task() == work.task.key) {
                     Some(placed) => self.chunk(work, &manifest, placed).await?,
                     // A revision took the window over: nobody will ask for this chunk.

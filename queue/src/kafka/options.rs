@@ -174,7 +174,9 @@ impl KafkaOptions {
             ("enable.idempotence", "true"),
             ("acks", "all"),
             ("delivery.timeout.ms", "120000"),
-            ("linger.ms", "5"),
+            // A chunk is waited for; a plan's many go together all the same, since they are queued
+            // faster than they are sent.
+            ("linger.ms", "0"),
             ("compression.type", "lz4"),
         ])
     }
@@ -295,12 +297,12 @@ mod tests {
     fn given_properties_go_over_the_defaults() {
         let options = with(&[
             ("session.timeout.ms", "6000"),
-            ("linger.ms", "0"),
+            ("linger.ms", "20"),
             ("message.timeout.ms", "5000"),
         ]);
         assert_eq!(options.producer().get("delivery.timeout.ms"), None);
         assert_eq!(options.member().get("session.timeout.ms"), Some("6000"));
-        assert_eq!(options.producer().get("linger.ms"), Some("0"));
+        assert_eq!(options.producer().get("linger.ms"), Some("20"));
         assert_eq!(
             KafkaOptions::default().member().get("session.timeout.ms"),
             Some("15000")
