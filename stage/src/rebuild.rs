@@ -238,8 +238,22 @@ pub async fn publish_missing(
     revisions: &[Revision],
 ) -> Result<Vec<TaskKey>, StageError> {
     let (messages, done) = missing(ports, manifest, revisions).await?;
-    publish(ports, &messages).await?;
+    // The queue promises no order, but gives out at once what it has.
+    for wave in waves(messages) {
+        publish(ports, &wave).await?;
+    }
     Ok(done)
+}
+
+/// What must not be the last to begin, and then the rest: a long task that is alone at the end keeps
+/// a single slot busy.
+fn waves(messages: Vec<Message>) -> [Vec<Message>; 2] {
+    let longest = messages.iter().map(|message| message.cost_ms).max();
+    let half = longest.unwrap_or_default() / 2;
+    let (first, rest) = messages.into_iter().partition(|message| {
+        matches!(message.task, TaskKey::Audio { .. }) || message.cost_ms >= half
+    });
+    [first, rest]
 }
 
 /// Brings a plan to the ledger. The answer is the messages for what is to be done, and the tasks
@@ -317,4 +331,32 @@ fn outgoing(message: &Message) -> Result<Outgoing, StageError> {
         payload: message.encode()?,
         delay: std::time::Duration::ZERO,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_tasks_and_audio_go_ahead() {
+        let task = |key, cost_ms| {
+            let job = JobId::new("job").unwrap();
+            let task = TaskId { job, key };
+            let message = Message::new(task);
+            Message { cost_ms, ..message }
+        };
+        let chunk = |index, cost_ms| {
+            let generation = 0;
+            task(TaskKey::Chunk { index, generation }, cost_ms)
+        };
+        let audio = task(TaskKey::Audio { track: 0 }, 9);
+        let (long, half, short) = (chunk(0, 900), chunk(1, 450), chunk(2, 449));
+        let plan = [&short, &audio, &long, &half].map(Clone::clone);
+        let [first, rest] = waves(plan.into());
+        assert_eq!(first, [audio, long, half]);
+        assert_eq!(rest, [short]);
+
+        let unknown = [0, 1].map(|index| chunk(index, 0));
+        assert_eq!(waves(unknown.clone().into()), [unknown.to_vec(), vec![]]);
+    }
 }
