@@ -34,11 +34,17 @@ def held(cluster):
 def in_bucket(cluster):
     """Objects that should be gone, and uploads in parts that were begun and neither ended nor dropped."""
     left = []
-    for path in cluster.bucket.rglob("*"):
-        name = str(path.relative_to(cluster.bucket))
-        if path.is_file() and not KEPT.fullmatch(name) and (not name.startswith(GATEWAY) or name.startswith(UPLOADS)):
-            left.append(name)
+    # It passes over folders that go away meanwhile.
+    for folder, _, files in os.walk(cluster.bucket):
+        for name in (str((Path(folder) / file).relative_to(cluster.bucket)) for file in files):
+            if not KEPT.fullmatch(name) and (not name.startswith(GATEWAY) or name.startswith(UPLOADS)):
+                left.append(name)
     return left
+
+
+def open_in_bucket(cluster):
+    """Jobs that are said to be open."""
+    return [job for _, _, jobs in os.walk(cluster.bucket / "open") for job in jobs]
 
 
 def on_disk(cluster):
