@@ -101,7 +101,7 @@ impl Sources {
                 })
             }
             Location::Stored { job } => {
-                let stored = Stored::load(self.stored(&name)?.store.as_ref(), job).await?;
+                let stored = self.load(&name, job).await?;
                 Ok(SourceInfo {
                     name,
                     size: stored.list.size,
@@ -133,7 +133,7 @@ impl Sources {
                 Ok(Opened::file(path.clone()))
             }
             Location::Stored { job } => {
-                let stored = self.load(job).await?;
+                let stored = self.load(&source.name, job).await?;
                 is_same(source, stored.list.size, stored.list.sha256)?;
                 self.serve(stored).await
             }
@@ -149,12 +149,13 @@ impl Sources {
     pub async fn open_undescribed(&self, location: &Location) -> Result<Opened, SourceError> {
         match location {
             Location::Path(path) => Ok(Opened::file(path.clone())),
-            Location::Stored { job } => self.serve(self.load(job).await?).await,
+            Location::Stored { job } => self.serve(self.load(job.as_str(), job).await?).await,
         }
     }
 
-    async fn load(&self, job: &JobId) -> Result<Stored, SourceError> {
-        Stored::load(self.stored(job.as_str())?.store.as_ref(), job).await
+    /// `name` is what an error calls it.
+    async fn load(&self, name: &str, job: &JobId) -> Result<Stored, SourceError> {
+        Stored::load(self.stored(name)?.store.as_ref(), job).await
     }
 
     async fn serve(&self, source: Stored) -> Result<Opened, SourceError> {

@@ -36,7 +36,8 @@ def in_bucket(cluster):
     left = []
     # It passes over folders that go away meanwhile.
     for folder, _, files in os.walk(cluster.bucket):
-        for name in (str((Path(folder) / file).relative_to(cluster.bucket)) for file in files):
+        for file in files:
+            name = os.path.relpath(os.path.join(folder, file), cluster.bucket)
             if not KEPT.fullmatch(name) and (not name.startswith(GATEWAY) or name.startswith(UPLOADS)):
                 left.append(name)
     return left
