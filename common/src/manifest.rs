@@ -103,6 +103,11 @@ pub struct VideoPlan {
     pub threads: u32,
     /// The ladder, largest first.
     pub renditions: Vec<RenditionPlan>,
+    /// How the last window's renditions are shared out to several ffmpegs, by name, so that no core
+    /// waits for it; each decodes the window for itself, and the bytes are the same as of one. Empty
+    /// where one ffmpeg does as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spread: Vec<Vec<String>>,
     /// The windows in order; together they hold every frame once.
     pub chunks: Vec<ChunkPlan>,
 }
@@ -113,6 +118,24 @@ impl VideoPlan {
     #[must_use]
     pub fn begins_with_first_frame(&self) -> bool {
         self.chunks.len() == 1
+    }
+
+    /// The renditions of a chunk, in a group for each ffmpeg that works on it: one group, but for
+    /// chunks that nothing else waits behind. Those are the last one, and one that is made again.
+    #[must_use]
+    pub fn groups(&self, placed: &PlacedChunk) -> Vec<Vec<RenditionPlan>> {
+        let is_last = placed.chunk.window.end.is_none() || placed.generation > 0;
+        if self.spread.is_empty() || !is_last {
+            return vec![self.renditions.clone()];
+        }
+        let group = |names: &Vec<String>| {
+            let renditions = self.renditions.iter();
+            renditions
+                .filter(|rendition| names.contains(&rendition.name))
+                .cloned()
+                .collect()
+        };
+        self.spread.iter().map(group).collect()
     }
 
     /// Ticks of the delivered timescale for a span of source ticks, exact.

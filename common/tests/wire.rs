@@ -141,8 +141,7 @@ fn request() {
     assert_golden("request_v1.json", &request);
 }
 
-#[test]
-fn manifest_and_revision() {
+fn manifest() -> Manifest {
     let profile = profile();
     let first = ChunkPlan {
         window: Window {
@@ -154,7 +153,7 @@ fn manifest_and_revision() {
         end_seam: chunk().start_seam,
         ..chunk()
     };
-    let manifest = Manifest {
+    Manifest {
         version: manifest::VERSION,
         job: job(),
         source: SourceInfo {
@@ -181,6 +180,7 @@ fn manifest_and_revision() {
             timescale: 12_800,
             deinterlace: false,
             threads: 1,
+            spread: Vec::new(),
             chunks: vec![first, chunk()],
         }),
         audio: vec![AudioPlan {
@@ -190,7 +190,12 @@ fn manifest_and_revision() {
             cost_ms: 144,
         }],
         deviations: vec!["audio in stream 2: its codec is unknown to this ffmpeg".to_owned()],
-    };
+    }
+}
+
+#[test]
+fn manifest_and_revision() {
+    let manifest = manifest();
     assert_golden("manifest_v1.json", &manifest);
 
     let revision = Revision {
@@ -209,6 +214,44 @@ fn manifest_and_revision() {
     let tasks = manifest.tasks(&[revision]);
     let names: Vec<String> = tasks.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["audio-0", "chunk-000", "chunk-001.g1"]);
+}
+
+/// A plan in which nothing is shared out does not say so, as none did before that was known.
+#[test]
+fn the_last_chunk_and_one_made_again_are_shared_out() {
+    let mut manifest = manifest();
+    let names = |groups: &[&[&str]]| -> Vec<Vec<String>> {
+        let group = |group: &&[&str]| group.iter().map(ToString::to_string).collect();
+        groups.iter().map(group).collect()
+    };
+    let shares = names(&[&["1080p"], &["480p", "720p"]]);
+    let video = manifest.video.as_mut().unwrap();
+    let abr = profile::builtin("h264-abr").unwrap().profile().unwrap();
+    video.renditions = ladder(&abr, &stream());
+    video.renditions.truncate(3);
+    video.spread = shares.clone();
+    let written = serde_json::to_value(&manifest).unwrap();
+    let spread = serde_json::json!([["1080p"], ["480p", "720p"]]);
+    assert_eq!(written["video"]["spread"], spread);
+    let read: Manifest = serde_json::from_value(written).unwrap();
+    assert_eq!(read, manifest);
+
+    let video = manifest.video.as_ref().unwrap();
+    let layout = manifest.layout(&[]);
+    let groups = |placed| -> Vec<Vec<String>> {
+        let groups = video.groups(placed).into_iter();
+        let names = groups.map(|group| group.into_iter().map(|r| r.name).collect());
+        names.collect()
+    };
+    let all = names(&[&["1080p", "720p", "480p"]]);
+    assert_eq!(groups(&layout[0]), all);
+    assert_eq!(groups(&layout[1]), names(&[&["1080p"], &["720p", "480p"]]));
+    let mut again = layout[0].clone();
+    again.generation = 1;
+    assert_eq!(groups(&again).len(), 2);
+    let mut plain = video.clone();
+    plain.spread.clear();
+    assert_eq!(plain.groups(&layout[1]).len(), 1);
 }
 
 #[test]

@@ -147,6 +147,13 @@ impl Tools {
         self.libavcodec >= 62
     }
 
+    /// Whether one ffmpeg runs its decoder, filters and encoders each on a thread of their own: since
+    /// 7. Older ones do one after the other.
+    #[must_use]
+    pub fn encodes_side_by_side(&self) -> bool {
+        self.libavcodec >= 61
+    }
+
     /// Tools that are only named, for tests of argument vectors.
     #[must_use]
     pub fn named(version: &str, libavcodec: u32) -> Self {

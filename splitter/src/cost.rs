@@ -7,8 +7,13 @@ use reelmill_common::manifest::RenditionPlan;
 use reelmill_common::media_info::VideoStream;
 use reelmill_common::profile::{Rate, VideoCodec};
 
-/// Starting ffmpeg, opening the source and the encoders.
+/// Starting ffmpeg and opening the source.
 pub(crate) const START_UP_MS: f64 = 120.0;
+
+/// Opening an encoder, for each megapixel of its picture: mostly memory for dozens of frames, which
+/// the system clears as it is used. On a virtual machine whose host has to find it first it takes
+/// several times as long.
+const OPEN_MS_PER_MEGAPIXEL: f64 = 60.0;
 
 /// One second of one audio track.
 const AUDIO_MS_PER_SECOND: f64 = 12.0;
@@ -23,25 +28,38 @@ pub(crate) struct FrameCost {
 }
 
 impl FrameCost {
-    pub(crate) fn of(stream: &VideoStream, renditions: &[RenditionPlan]) -> Self {
+    /// `bytes` is how many a frame of the source has on average.
+    pub(crate) fn of(stream: &VideoStream, renditions: &[RenditionPlan], bytes: f64) -> Self {
         let source = megapixels(stream.width, stream.height);
-        let decode = match stream.codec.as_str() {
-            "hevc" | "av1" | "vp9" => 2.6,
-            "prores" | "dnxhd" => 6.0,
-            _ => 1.8,
+        let (per_megapixel, per_kilobyte) = match stream.codec.as_str() {
+            "h264" | "hevc" => (0.9, 0.055),
+            "av1" | "vp9" => (2.6, 0.0),
+            "prores" | "dnxhd" => (6.0, 0.0),
+            _ => (1.8, 0.0),
         };
-        let encode: f64 = renditions
-            .iter()
-            .map(|rendition| {
-                let size = megapixels(rendition.width, rendition.height);
-                source * 0.6 + size * encode_ms_per_megapixel(rendition)
-            })
-            .sum();
         Self {
-            decode_ms: source * decode + 0.05,
-            encode_ms: encode + 0.1,
+            decode_ms: source * per_megapixel + bytes / 1000.0 * per_kilobyte + 0.05,
+            encode_ms: rendition_ms(stream, renditions).sum::<f64>() + 0.1,
         }
     }
+}
+
+/// To open the encoders of one window.
+pub(crate) fn open_ms(renditions: &[RenditionPlan]) -> f64 {
+    let sizes = renditions.iter().map(|r| megapixels(r.width, r.height));
+    sizes.sum::<f64>() * OPEN_MS_PER_MEGAPIXEL
+}
+
+/// To scale one frame of a source and encode it, for each rendition.
+pub(crate) fn rendition_ms(
+    stream: &VideoStream,
+    renditions: &[RenditionPlan],
+) -> impl Iterator<Item = f64> {
+    let source = megapixels(stream.width, stream.height);
+    renditions.iter().map(move |rendition| {
+        let size = megapixels(rendition.width, rendition.height);
+        source * 0.6 + size * encode_ms_per_megapixel(rendition)
+    })
 }
 
 fn encode_ms_per_megapixel(rendition: &RenditionPlan) -> f64 {

@@ -22,6 +22,7 @@ mod admit;
 mod cost;
 mod early;
 mod plan;
+mod spread;
 mod summary;
 mod windows;
 

@@ -11,7 +11,8 @@ use reelmill_common::profile::{Profile, audio_kbps, ladder};
 use reelmill_common::request::JobRequest;
 use reelmill_common::{JobId, Timebase, Window};
 
-use crate::cost::{FrameCost, audio_ms, whole};
+use crate::cost::{FrameCost, audio_ms, open_ms, rendition_ms, whole};
+use crate::spread::{shares, spread};
 use crate::summary::{Cell, Key, Summary};
 use crate::windows::{Costs, cut};
 
@@ -109,9 +110,17 @@ fn video_plan(
     audio: &[AudioPlan],
 ) -> VideoPlan {
     let renditions = ladder(&request.profile, &stream);
-    let frame = FrameCost::of(&stream, &renditions);
+    let frame = FrameCost::of(&stream, &renditions, mean_bytes(summary));
     let map = Map::new(summary);
-    let costs = costs(summary, &map, frame, audio);
+    let each: Vec<f64> = rendition_ms(&stream, &renditions).collect();
+    let spread = spread(&each, request.slots as usize);
+    let costs = Costs {
+        audio: audio.iter().map(|track| track.cost_ms as f64).collect(),
+        decode: frame.decode_ms,
+        open: open_ms(&renditions),
+        shares: shares(&spread, &each),
+        ..of_cells(summary, &map, frame)
+    };
     let longest = request
         .window_ms
         .map(|ms| i64::from(ms / request.profile.fragment_ms.max(1)));
@@ -130,14 +139,21 @@ fn video_plan(
         .zip(ends)
         .map(|(&start, end)| map.chunk(start, end, &costs))
         .collect();
+    let threads = if cuts.all_cores && chunks.len() == 1 {
+        request.slots
+    } else {
+        1
+    };
+    let name = |&index: &usize| renditions.get(index).map(|r| r.name.clone());
+    let names = |group: &Vec<usize>| group.iter().filter_map(name).collect();
     VideoPlan {
         grid: summary.grid,
         timescale: timescale(stream.timebase),
         deinterlace: request.profile.deinterlace && stream.interlaced,
-        threads: if cuts.all_cores && chunks.len() == 1 {
-            request.slots
-        } else {
-            1
+        threads,
+        spread: match spread.len() {
+            2.. if threads == 1 => spread.iter().map(names).collect(),
+            _ => Vec::new(),
         },
         stream,
         renditions,
@@ -157,9 +173,8 @@ fn timescale(timebase: Timebase) -> u32 {
 
 /// The work in each cell: frames by their number, and by how many bytes the source spends on
 /// them, since what is hard to predict for its encoder is for ours.
-fn costs(summary: &Summary, map: &Map<'_>, frame: FrameCost, audio: &[AudioPlan]) -> Costs {
-    let bytes: u64 = summary.cells.iter().map(|cell| cell.bytes).sum();
-    let mean = bytes as f64 / summary.packets.max(1) as f64;
+fn of_cells(summary: &Summary, map: &Map<'_>, frame: FrameCost) -> Costs {
+    let mean = mean_bytes(summary);
     let cell_cost = |cell: &Cell| {
         let packets = cell.packets as f64;
         let busy = (cell.bytes as f64 / packets.max(1.0) / mean.max(1.0)).clamp(0.2, 4.0);
@@ -177,8 +192,14 @@ fn costs(summary: &Summary, map: &Map<'_>, frame: FrameCost, audio: &[AudioPlan]
         cells: summary.cells.iter().map(cell_cost).collect(),
         packets: summary.cells.iter().map(|cell| cell.packets).collect(),
         lead_ins: (0..summary.cells.len()).map(lead_in).collect(),
-        audio: audio.iter().map(|track| track.cost_ms as f64).collect(),
+        ..Costs::default()
     }
+}
+
+/// Of a packet.
+fn mean_bytes(summary: &Summary) -> f64 {
+    let bytes: u64 = summary.cells.iter().map(|cell| cell.bytes).sum();
+    bytes as f64 / summary.packets.max(1) as f64
 }
 
 /// The cells with what makes questions about stretches of them quick. A cell is meant by its place

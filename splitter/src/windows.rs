@@ -4,7 +4,7 @@
 use crate::cost::START_UP_MS;
 
 /// What the choice is made from. Everything is in milliseconds of one core.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Costs {
     /// The place on the grid of each cell that has packets, ascending. Everything else here is by
     /// the order of these cells.
@@ -17,6 +17,12 @@ pub(crate) struct Costs {
     pub(crate) lead_ins: Vec<f64>,
     /// What the audio tracks take, each a task that begins first.
     pub(crate) audio: Vec<f64>,
+    /// To decode one frame.
+    pub(crate) decode: f64,
+    /// To open the encoders, in every window.
+    pub(crate) open: f64,
+    /// What part of the encoding each of the ffmpegs does that share the last window.
+    pub(crate) shares: Vec<f64>,
 }
 
 /// The choice.
@@ -39,6 +45,13 @@ const MOST_WORK_MS: f64 = 120_000.0;
 /// hours of tiny pictures come near it: of others, windows are shorter for the work in them.
 const MOST_FRAMES: u64 = 50_000;
 
+/// What a source that is cut may take of the time that it takes in one window, if that is to be worth
+/// the lead-ins, the memory for more encoders, and the seams.
+const WORTH_A_CUT: f64 = 0.95;
+
+/// How many makespans of a plan are averaged: fewer would choose a plan for its luck.
+const TRIALS: u64 = 100;
+
 /// The share of a window's work that start-up and lead-in may take, beyond which it is not cut
 /// smaller.
 const MOST_OVERHEAD: f64 = 0.05;
@@ -59,19 +72,16 @@ pub(crate) fn cut(costs: &Costs, slots: usize, longest: Option<i64>, threads_rep
     let total: f64 = costs.cells.iter().sum();
     let cores = slots as f64;
     let all_cores = slots > 1 && threads_repeat;
-    let used = if all_cores {
-        cores * THREADED_EFFICIENCY
-    } else {
-        1.0
-    };
     let too_many_frames = costs.packets.iter().sum::<u64>() > MOST_FRAMES;
-    let whole = START_UP_MS + total / used.max(1.0);
+    let whole = if too_many_frames {
+        f64::INFINITY
+    } else if all_cores {
+        START_UP_MS + (costs.open + total) / (cores * THREADED_EFFICIENCY).max(1.0)
+    } else {
+        makespan(costs, &[0], slots) * WORTH_A_CUT
+    };
     let mut best = (
-        if too_many_frames {
-            f64::INFINITY
-        } else {
-            whole
-        },
+        whole,
         Cuts {
             starts: vec![0],
             all_cores,
@@ -103,8 +113,11 @@ fn candidates(costs: &Costs, slots: usize, total: f64) -> Vec<Vec<usize>> {
     let mut candidates: Vec<_> = [1.2, 1.5, 2.0, 2.5, 3.0, 4.0]
         .map(|f| shrinking(costs, slots, f, total))
         .into();
-    for rounds in 1..=6_usize {
-        candidates.push(even(costs, slots * rounds, total));
+    for count in (1..=6).map(|rounds| slots * rounds) {
+        candidates.push(even(costs, count - 1, total / count as f64));
+        for rest in [0.05, 0.1, 0.15] {
+            candidates.push(even(costs, count, total * (1.0 - rest) / count as f64));
+        }
     }
     candidates.retain(|starts| starts.len() > 1);
     candidates
@@ -122,10 +135,10 @@ fn every(costs: &Costs, cells: i64) -> Vec<usize> {
     starts
 }
 
-/// Windows of equal work.
-fn even(costs: &Costs, count: usize, total: f64) -> Vec<usize> {
-    let share = total / count.max(1) as f64;
-    place(costs, |_remaining| share)
+/// `count` windows of `share` each, and the rest.
+fn even(costs: &Costs, count: usize, share: f64) -> Vec<usize> {
+    let mut shares = std::iter::repeat_n(share, count);
+    place(costs, |_remaining| shares.next().unwrap_or(f64::INFINITY))
 }
 
 /// Large windows first, small ones last ("factoring"): each takes a share of what remains, so
@@ -141,13 +154,13 @@ fn shrinking(costs: &Costs, slots: usize, factor: f64, total: f64) -> Vec<usize>
 fn smallest(costs: &Costs, total: f64) -> f64 {
     let cells = costs.lead_ins.len().max(1) as f64;
     let lead_in = costs.lead_ins.iter().sum::<f64>() / cells;
-    ((START_UP_MS + lead_in) / MOST_OVERHEAD).min(total / 2.0)
+    ((START_UP_MS + costs.open + lead_in) / MOST_OVERHEAD).min(total / 2.0)
 }
 
 /// Places boundaries so that each window has about the work that `share` gives for what remains,
 /// preferring, within a quarter of that, cells that are cheap to begin at. None has more than
 /// [`MOST_FRAMES`] unless one cell has.
-fn place(costs: &Costs, share: impl Fn(f64) -> f64) -> Vec<usize> {
+fn place(costs: &Costs, mut share: impl FnMut(f64) -> f64) -> Vec<usize> {
     let mut remaining: f64 = costs.cells.iter().sum();
     let mut starts = vec![0];
     let mut begin = 0;
@@ -193,28 +206,68 @@ fn boundary(costs: &Costs, begin: usize, target: f64) -> Option<(usize, f64)> {
 /// When the last slot is done, averaged over estimates that are wrong by up to a fifth: a plan is
 /// only as good as it is when windows take longer or shorter than thought.
 fn makespan(costs: &Costs, starts: &[usize], slots: usize) -> f64 {
-    const TRIALS: u64 = 8;
     let ends = starts.iter().skip(1).copied().chain([costs.cells.len()]);
-    let windows: Vec<f64> = starts
-        .iter()
-        .zip(ends)
-        .map(|(&start, end)| {
-            let work: f64 = costs.cells.get(start..end).unwrap_or_default().iter().sum();
-            START_UP_MS + costs.lead_ins.get(start).copied().unwrap_or_default() + work
-        })
-        .collect();
+    let mut windows: Vec<(usize, usize)> = starts.iter().copied().zip(ends).collect();
+    let Some(last) = windows.pop() else {
+        return 0.0;
+    };
+    let windows: Vec<f64> = windows.iter().map(|&window| alone(costs, window)).collect();
+    let spread = Spread::of(costs, last);
     let mut sum = 0.0;
     for trial in 0..TRIALS {
         let mut busy = vec![0.0_f64; slots];
-        for (index, cost) in costs.audio.iter().chain(&windows).enumerate() {
-            let wrong = 1.0 + 0.2 * noise(trial, index as u64);
+        let mut wrong = (0..).map(|index| 1.0 + 0.2 * noise(trial, index));
+        for (cost, wrong) in costs.audio.iter().chain(&windows).zip(&mut wrong) {
             if let Some(free) = busy.iter_mut().min_by(|a, b| a.total_cmp(b)) {
                 *free += cost * wrong;
             }
         }
-        sum += busy.into_iter().fold(0.0, f64::max);
+        sum += spread.end(&busy, wrong.next().unwrap_or(1.0));
     }
     sum / TRIALS as f64
+}
+
+/// What a window takes that one ffmpeg encodes.
+fn alone(costs: &Costs, (start, end): (usize, usize)) -> f64 {
+    let work: f64 = costs.cells.get(start..end).unwrap_or_default().iter().sum();
+    begin(costs, start) + costs.open + work
+}
+
+/// What it takes to come to a window's first frame, before any is encoded.
+fn begin(costs: &Costs, start: usize) -> f64 {
+    START_UP_MS + costs.lead_ins.get(start).copied().unwrap_or_default()
+}
+
+/// What the last window takes, which several ffmpegs may share.
+struct Spread {
+    /// All of them together.
+    sum: f64,
+    /// The one that takes longest.
+    longest: f64,
+}
+
+impl Spread {
+    fn of(costs: &Costs, window: (usize, usize)) -> Self {
+        let packets = costs.packets.get(window.0..window.1).unwrap_or_default();
+        // What each of them does anew.
+        let decode = packets.iter().sum::<u64>() as f64 * costs.decode;
+        let each = begin(costs, window.0) + decode;
+        let encode = (alone(costs, window) - each).max(0.0);
+        let longest = costs.shares.iter().copied().fold(0.0, f64::max);
+        Self {
+            sum: each * costs.shares.len().max(1) as f64 + encode,
+            longest: each + encode * longest,
+        }
+    }
+
+    /// When all is done, by when each slot has done everything else. The system shares its cores
+    /// among whatever runs, so that nothing waits for a slot as long as there is work for all.
+    fn end(&self, busy: &[f64], wrong: f64) -> f64 {
+        let free = busy.iter().copied().fold(f64::INFINITY, f64::min);
+        let others = busy.iter().copied().fold(0.0, f64::max);
+        let evenly = (busy.iter().sum::<f64>() + self.sum * wrong) / busy.len().max(1) as f64;
+        (free + self.longest * wrong).max(others).max(evenly)
+    }
 }
 
 /// A repeatable number in -1..1 (SplitMix64, Steele et al. 2014).
@@ -242,6 +295,9 @@ mod tests {
             cells,
             lead_ins,
             audio: vec![500.0],
+            decode: 4.0,
+            open: 0.0,
+            shares: vec![1.0],
         }
     }
 
@@ -261,6 +317,31 @@ mod tests {
     fn a_short_clip_is_cut_where_threads_do_not_repeat() {
         let cuts = cut(&costs(vec![2000.0, 2000.0, 1000.0]), 2, None, false);
         assert!(cuts.starts.len() > 1 && !cuts.all_cores, "{cuts:?}");
+    }
+
+    /// Cutting costs lead-ins and more encoders; sharing out the ladder costs a second decode.
+    #[test]
+    fn a_short_ladder_is_shared_out_and_not_cut() {
+        let mut costs = costs(vec![2000.0, 2000.0, 1000.0]);
+        costs.open = 200.0;
+        let alone = cut(&costs, 2, None, false);
+        assert!(alone.starts.len() > 1);
+        costs.shares = vec![0.55, 0.45];
+        let shared = cut(&costs, 2, None, false);
+        assert_eq!(shared.starts, [0]);
+        let [shared, alone] = [shared, alone].map(|cuts| makespan(&costs, &cuts.starts, 2));
+        assert!(shared < alone * 1.05, "{shared} and {alone}");
+    }
+
+    /// The largest rung of a long ladder would be at work long after the others.
+    #[test]
+    fn a_long_ladder_is_cut_and_its_end_shared_out() {
+        let mut costs = costs(vec![3000.0; 32]);
+        let alone = makespan(&costs, &cut(&costs, 2, None, false).starts, 2);
+        costs.shares = vec![0.55, 0.45];
+        let cuts = cut(&costs, 2, None, false);
+        assert!(cuts.starts.len() > 2, "{cuts:?}");
+        assert!(makespan(&costs, &cuts.starts, 2) < alone);
     }
 
     #[test]

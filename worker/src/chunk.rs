@@ -10,11 +10,12 @@ use reelmill_common::manifest::{Manifest, PlacedChunk, Proof, SeamRange, VideoPl
 use reelmill_common::marker::{ChunkMarker, SeamFrame, StoredRendition, VERSION};
 use reelmill_common::time::Grid;
 use reelmill_media::Input;
-use reelmill_media::encode::{EncodeRequest, Encoded, encode, limits};
+use reelmill_media::encode::{EncodeRequest, Encoded, limits};
 use reelmill_media::mp4::Fragmented;
 use reelmill_stage::{StageError, Work, blocking, scratch_folder};
 
 use crate::Worker;
+use crate::groups::encode_groups;
 use crate::pieces::{Piece, retime};
 
 impl Worker {
@@ -82,18 +83,20 @@ impl Worker {
         };
         let pixels = u64::from(video.stream.width) * u64::from(video.stream.height);
         let bounds = limits(Duration::from_millis(cost_ms(placed)), pixels);
-        let encoded = encode(&self.tools, &request, dir.path(), bounds, &mut |frames| {
-            work.report_frames(frames);
-        })
-        .await;
+        let groups = match self.tools.encodes_side_by_side() {
+            true => vec![video.renditions.clone()],
+            false => video.groups(placed),
+        };
+        let made = encode_groups(&self.tools, &request, &groups, dir.path(), bounds, work).await;
         source.check()?;
-        let encoded = encoded?;
+        let made = made?;
+        let encoded = &made.encoded;
         if let Some(first) = video.renditions.first().filter(|_| encoded.pts.is_empty()) {
-            self.check_list(&dir.path().join(format!("{}.mp4", first.name)))?;
+            self.check_list(made.file(first)?)?;
         }
-        check_window(&encoded, placed)?;
+        check_window(encoded, placed)?;
 
-        let timeline = Timeline::new(video, &encoded);
+        let timeline = Timeline::new(video, encoded);
         let end = match chunk.end_seam {
             Some(seam) => Some(timeline.tick(next_frame(&encoded.frames, seam, chunk.window))?),
             None => None,
@@ -106,7 +109,7 @@ impl Worker {
         let mut renditions = Vec::new();
         for rendition in &video.renditions {
             let piece = Piece {
-                made: dir.path().join(format!("{}.mp4", rendition.name)),
+                made: made.file(rendition)?.to_owned(),
                 pts: pts.clone(),
                 end,
                 grid: timeline.grid,
@@ -129,7 +132,7 @@ impl Worker {
                 init_sha256: written.init_sha256,
             });
         }
-        Ok(marker(work, placed, &encoded, renditions, every_frame))
+        Ok(marker(work, placed, encoded, renditions, every_frame))
     }
 
     /// A full disk may look like anything, since ffmpeg's filters write their lists without a word

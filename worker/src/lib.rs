@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 mod audio;
 mod chunk;
+mod groups;
 mod pieces;
 
 /// Encodes chunks and audio tracks.
