@@ -120,8 +120,8 @@ pub async fn revisions(store: &dyn Store, job: &JobId) -> Result<Vec<Revision>, 
     Ok(revisions)
 }
 
-/// Makes the ledger know what the store knows of a job. `false` when the store knows nothing of
-/// it beyond what an upload may have left.
+/// Makes the ledger know what the store knows of a job, and asks for the joining where all else is
+/// done. `false` when the store knows nothing of it beyond what an upload may have left.
 ///
 /// Safe to run by many at once and after new progress: it merges, it does not overwrite.
 ///
@@ -140,8 +140,11 @@ pub async fn rebuild(ports: &Ports, job: &JobId) -> Result<bool, StageError> {
         options: manifest.options.clone(),
     };
     ports.ledger.create_job(&new).await?;
-    extend(ports, &manifest, &revisions).await?;
-    end_as_stored(ports, job).await?;
+    let (completion, _done) = extend(ports, &manifest, &revisions).await?;
+    if !end_as_stored(ports, job).await? && completion == Completion::Whole {
+        // Whoever finished the last task may be gone, and its message with it.
+        publish(ports, &[message(&manifest, TaskKey::Finalize)]).await?;
+    }
     Ok(true)
 }
 
@@ -181,15 +184,18 @@ pub(crate) async fn restore(ports: &Ports, job: &JobId) -> Result<bool, StageErr
     Ok(true)
 }
 
-/// Tells the ledger of the end that the store knows of. A certificate is the last word.
-async fn end_as_stored(ports: &Ports, job: &JobId) -> Result<(), StageError> {
+/// Tells the ledger of the end that the store knows of; `false` where it knows of none. A certificate
+/// is the last word.
+async fn end_as_stored(ports: &Ports, job: &JobId) -> Result<bool, StageError> {
     let (store, ledger) = (ports.store.as_ref(), &ports.ledger);
     if exists(store, &key::certificate(job)).await? {
         ledger.finish(job, JobStatus::Completed, None).await?;
     } else if let Some(end) = load_json::<JobEnd>(store, &key::ended(job)).await? {
         ledger.finish(job, end.status, end.error.as_ref()).await?;
+    } else {
+        return Ok(false);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Tells the ledger of every task of a plan, with those whose markers exist as done, and gives

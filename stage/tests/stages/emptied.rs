@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use reelmill_common::TaskKey;
 use reelmill_common::job::JobStatus;
-use reelmill_stage::Settings;
+use reelmill_common::message::Topic;
+use reelmill_stage::{Settings, cancel, known};
 
 use crate::toy::{At, Gate, Place, at_work, chunk, settings, until};
 
@@ -69,6 +70,31 @@ async fn before_the_last_completion_the_merger_is_told() {
     gate.open.notify_one();
     assert_eq!(place.ended(&job).await.status, JobStatus::Completed);
     running.stop().await;
+}
+
+/// Whoever makes the job known again may be the last to hear of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_last_marker_whoever_makes_it_known_asks_for_the_joining() {
+    let place = Place::new();
+    let gate = Gate::new(chunk(0), At::Marked);
+    let (job, _toy, running) = at_work(&place, 1, Some(&gate), settings()).await;
+    gate.reached.notified().await;
+    until("the audio is done", async || {
+        let record = place.record(&job).await;
+        (record.completed_chunks == 1).then_some(())
+    })
+    .await;
+    running.stop().await;
+    let place = place.emptied();
+    assert!(known(&place.ports, &job).await.unwrap().is_some());
+    assert_eq!(place.messages(Topic::Merges).await, 1);
+    assert_eq!(place.messages(Topic::Chunks).await, 0);
+
+    // And not when there is nothing to be joined any more.
+    cancel(&place.ports, &job).await.unwrap();
+    let place = place.emptied();
+    assert!(known(&place.ports, &job).await.unwrap().is_some());
+    assert_eq!(place.messages(Topic::Merges).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
