@@ -265,7 +265,7 @@ failed_parts=0
 
 # part NAME COMMAND...: runs a part, keeps its time and goes on when it fails.
 part() {
-    local name=$1 began=$SECONDS code=0 took word=ok
+    local name=$1 began=$SECONDS code=0
     shift
     say "" "==> $name"
     # In a subshell of its own and in no condition: only so does `set -e` work inside the command.
@@ -276,12 +276,49 @@ part() {
     )
     code=$?
     set -e
-    took=$((SECONDS - began))
-    if [ "$code" -ne 0 ]; then
+    count_part "$name" "$code" "$((SECONDS - began))"
+}
+
+# count_part NAME CODE SECONDS
+count_part() {
+    local word=ok
+    if [ "$2" -ne 0 ]; then
         word=FAILED
         failed_parts=$((failed_parts + 1))
     fi
-    part_times+=("$(printf '%5d s  %-6s  %s' "$took" "$word" "$name")")
+    part_times+=("$(printf '%5d s  %-6s  %s' "$3" "$word" "$1")")
+}
+
+# beside NAME COMMAND...: begins a part that takes what the parts before `join` leave of the
+# machine: many of them wait more than they work. One at a time.
+beside() {
+    beside_name=$1
+    beside_log=$(mktemp)
+    shift
+    # In a process group of its own, so that all of it can be ended.
+    set -m
+    (
+        set -e
+        trap 'echo "$SECONDS" >"$beside_log.end"' EXIT
+        renice -n 19 "$BASHPID" >/dev/null
+        "$@"
+    ) >"$beside_log" 2>&1 </dev/null &
+    set +m
+    beside_pid=$!
+    beside_began=$SECONDS
+    trap 'kill -- "-$beside_pid" 2>/dev/null || true' EXIT
+}
+
+# join: waits for the part beside and says what it said.
+join() {
+    local code=0 ended=$SECONDS
+    wait "$beside_pid" || code=$?
+    trap - EXIT
+    say "" "==> $beside_name"
+    cat "$beside_log"
+    read -r ended <"$beside_log.end" || true
+    rm -f "$beside_log" "$beside_log.end"
+    count_part "$beside_name, beside the next" "$code" "$((ended - beside_began))"
 }
 
 print_parts() {
