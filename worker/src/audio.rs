@@ -30,8 +30,7 @@ impl Worker {
             copy_timestamps: manifest.copy_timestamps,
         };
         let encoded = encode(&self.tools, &request, dir.path()).await;
-        source.check()?;
-        let encoded = encoded?;
+        let encoded = self.checked(manifest, &source, encoded).await?;
         let mut marker = AudioMarker {
             version: VERSION,
             task: work.task.key,

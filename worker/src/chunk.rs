@@ -88,8 +88,7 @@ impl Worker {
             false => video.groups(placed),
         };
         let made = encode_groups(&self.tools, &request, &groups, dir.path(), bounds, work).await;
-        source.check()?;
-        let made = made?;
+        let made = self.checked(manifest, &source, made).await?;
         let encoded = &made.encoded;
         if let Some(first) = video.renditions.first().filter(|_| encoded.pts.is_empty()) {
             self.check_list(made.file(first)?)?;

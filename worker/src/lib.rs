@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use reelmill_common::manifest::Manifest;
 use reelmill_common::marker::DoneMarker;
 use reelmill_common::{JobId, ObjectKey, TaskKey, key};
 use reelmill_media::Tools;
-use reelmill_source::Sources;
+use reelmill_source::{Opened, Sources};
 use reelmill_stage::{
     Handler, Outcome, Ports, StageError, Work, create_json, exists, load_json, planned, revisions,
 };
@@ -72,6 +73,24 @@ impl Handler for Worker {
 }
 
 impl Worker {
+    /// What came of a program that read the source. Where the source is not what it was, that is the
+    /// trouble, whatever the program said of it.
+    async fn checked<T, E>(
+        &self,
+        manifest: &Manifest,
+        source: &Opened,
+        result: Result<T, E>,
+    ) -> Result<T, StageError>
+    where
+        StageError: From<E>,
+    {
+        source.check()?;
+        if result.is_err() {
+            self.sources.confirm(&manifest.source).await?;
+        }
+        Ok(result?)
+    }
+
     /// Puts a file under the attempt's own name, which no other attempt ever writes.
     async fn keep(&self, work: &Work, file: &std::path::Path) -> Result<ObjectKey, StageError> {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
