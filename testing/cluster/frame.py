@@ -161,13 +161,15 @@ class Process:
     def encode(self, pid):
         try:
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-            folder = Path(os.readlink(f"/proc/{pid}/cwd")).name
+            folder = Path(os.readlink(f"/proc/{pid}/cwd"))
         except OSError:
             return None
         if "-progress" not in arguments or "-i" not in arguments:
             return None
         source = arguments[arguments.index("-i") + 1].rsplit("/", 1)[-1]
-        return Encode(pid, self.name, folder.rsplit("-", 1)[0], source)
+        # Each group of a chunk's renditions has a folder of its own, with a number for its name.
+        task = folder.parent if folder.name.isdigit() else folder
+        return Encode(pid, self.name, task.name.rsplit("-", 1)[0], source)
 
 
 class Cluster:
