@@ -224,12 +224,11 @@ fn the_last_chunk_and_one_made_again_are_shared_out() {
         let group = |group: &&[&str]| group.iter().map(ToString::to_string).collect();
         groups.iter().map(group).collect()
     };
-    let shares = names(&[&["1080p"], &["480p", "720p"]]);
     let video = manifest.video.as_mut().unwrap();
     let abr = profile::builtin("h264-abr").unwrap().profile().unwrap();
     video.renditions = ladder(&abr, &stream());
     video.renditions.truncate(3);
-    video.spread = shares.clone();
+    video.spread = names(&[&["1080p"], &["480p", "720p"]]);
     let written = serde_json::to_value(&manifest).unwrap();
     let spread = serde_json::json!([["1080p"], ["480p", "720p"]]);
     assert_eq!(written["video"]["spread"], spread);

@@ -27,11 +27,7 @@ async fn in_mid_attempt_the_work_goes_on_and_counts() {
     gate.reached.notified().await;
     place.ports.ledger.forget(&job).await.unwrap();
     // The worker notices by itself, and the others do their part.
-    until("the rest is done", async || {
-        let record = place.ports.ledger.job(&job).await.unwrap()?;
-        (record.completed_chunks == 3).then_some(())
-    })
-    .await;
+    place.done(&job, 3).await;
     gate.open.notify_one();
     assert_eq!(place.ended(&job).await.status, JobStatus::Completed);
     assert_eq!(gate.dropped.load(Ordering::SeqCst), 0);
@@ -61,11 +57,7 @@ async fn before_the_last_completion_the_merger_is_told() {
     let gate = Gate::new(chunk(2), At::Marked);
     let (job, _toy, running) = at_work(&place, 3, Some(&gate), without_renewal()).await;
     gate.reached.notified().await;
-    until("the others are done", async || {
-        let record = place.record(&job).await;
-        (record.completed_chunks == 3).then_some(())
-    })
-    .await;
+    place.done(&job, 3).await;
     place.ports.ledger.forget(&job).await.unwrap();
     gate.open.notify_one();
     assert_eq!(place.ended(&job).await.status, JobStatus::Completed);
@@ -79,11 +71,7 @@ async fn after_the_last_marker_whoever_makes_it_known_asks_for_the_joining() {
     let gate = Gate::new(chunk(0), At::Marked);
     let (job, _toy, running) = at_work(&place, 1, Some(&gate), settings()).await;
     gate.reached.notified().await;
-    until("the audio is done", async || {
-        let record = place.record(&job).await;
-        (record.completed_chunks == 1).then_some(())
-    })
-    .await;
+    place.done(&job, 1).await;
     running.stop().await;
     let place = place.emptied();
     assert!(known(&place.ports, &job).await.unwrap().is_some());
@@ -115,11 +103,7 @@ async fn a_removed_job_is_not_brought_back() {
     let gate = Gate::new(chunk(0), At::Made);
     let (job, _toy, running) = at_work(&place, 1, Some(&gate), settings()).await;
     gate.reached.notified().await;
-    until("the audio is done", async || {
-        let record = place.record(&job).await;
-        (record.completed_chunks == 1).then_some(())
-    })
-    .await;
+    place.done(&job, 1).await;
     for key in place.keys("").await {
         let key = reelmill_common::ObjectKey::new(key).unwrap();
         place.ports.store.delete(&key).await.unwrap();

@@ -28,10 +28,7 @@ async fn cancelled(place: &Place) -> (JobId, u32) {
     };
     let (job, toy, running) = at_work(place, 3, Some(&gate), settings).await;
     gate.reached.notified().await;
-    until("the rest is done", async || {
-        (place.record(&job).await.completed_chunks == 3).then_some(())
-    })
-    .await;
+    place.done(&job, 3).await;
     let began = Instant::now();
     let status = cancel(&place.ports, &job).await.unwrap();
     assert_eq!(status, Some(JobStatus::Cancelled));

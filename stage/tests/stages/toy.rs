@@ -58,6 +58,15 @@ impl Place {
         page.into_iter().map(|meta| meta.key.to_string()).collect()
     }
 
+    /// Waits until so many chunks and tracks of a job are done; the ledger may forget it meanwhile.
+    pub(crate) async fn done(&self, job: &JobId, count: u32) {
+        until("so many tasks are done", async || {
+            let record = self.ports.ledger.job(job).await.unwrap()?;
+            (record.completed_chunks == count).then_some(())
+        })
+        .await;
+    }
+
     /// Waits until a job has ended.
     pub(crate) async fn ended(&self, job: &JobId) -> JobRecord {
         until("the job ends", async || {
