@@ -23,7 +23,8 @@ pub(crate) struct Report {
     /// Times real time, of what this run encoded; 0 where it encoded no picture.
     pub(crate) speed: f64,
     pub(crate) timings: Timings,
-    pub(crate) deviations: Vec<String>,
+    /// What is left out, guessed, damaged or changed: one sentence each.
+    pub(crate) notes: Vec<String>,
 }
 
 impl Report {

@@ -36,7 +36,7 @@ fn every_throughput_file_is_cut_and_proven() {
         println!("{file}: {} chunks, {:?}", report["chunks"], ran.took);
         assert!(report["chunks"].as_u64().unwrap() >= 4, "{file}: {ran:#?}");
         assert_eq!(report["outputs"][0]["frames"], packets(row), "{file}");
-        assert_eq!(report["deviations"], serde_json::json!([]), "{file}");
+        assert_eq!(report["notes"], serde_json::json!([]), "{file}");
         run(reelmill().arg("verify").arg(&out)).ended(0);
         count += 1;
     }

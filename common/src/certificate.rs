@@ -10,7 +10,7 @@ use crate::media_info::{AudioStream, VideoStream};
 use crate::time::{Timebase, Window};
 
 /// The version that this build writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What was made from what, and how it is known to be right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,8 +43,10 @@ pub struct Certificate {
     pub outputs: Vec<CertifiedOutput>,
     /// How often decoders complained, over all chunks and tracks.
     pub complaints: u64,
-    /// What was not done the usual way, and why: one sentence each.
-    pub deviations: Vec<String>,
+    /// What is left out, guessed, damaged or changed, and why: one sentence each. Empty where the
+    /// outputs hold everything of the source that the profile delivers.
+    #[serde(alias = "deviations")]
+    pub notes: Vec<String>,
 }
 
 /// The source as it was read.

@@ -14,7 +14,7 @@ use crate::task::TaskKey;
 use crate::time::{Grid, Window};
 
 /// The version that this build writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Everything that any worker needs to know of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,9 +45,9 @@ pub struct Manifest {
     pub video: Option<VideoPlan>,
     /// The audio tracks, in output order.
     pub audio: Vec<AudioPlan>,
-    /// Where and why the plan is not the usual one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub deviations: Vec<String>,
+    /// What is left out, guessed or changed, and why: one sentence each.
+    #[serde(default, alias = "deviations", skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A source, by name and content.

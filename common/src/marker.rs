@@ -44,6 +44,10 @@ pub struct ChunkMarker {
     pub renditions: Vec<StoredRendition>,
     /// How often the decoder complained.
     pub complaints: u64,
+    /// What is left out, guessed or changed, and why: one sentence each. The certificate lists a
+    /// sentence once, however many chunks write it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A decoded frame near a seam.
@@ -91,6 +95,9 @@ pub struct AudioMarker {
     pub file: Option<StoredFile>,
     /// How often the decoder complained.
     pub complaints: u64,
+    /// What is left out, guessed or changed, and why: one sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A done-marker of either kind.

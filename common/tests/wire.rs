@@ -52,6 +52,17 @@ where
     assert_eq!(&read, value, "{} is read differently", path.display());
 }
 
+/// Holds a golden file of an earlier version against what it must be read as today.
+fn assert_still_read<T>(name: &str, value: &T)
+where
+    T: DeserializeOwned + PartialEq + std::fmt::Debug,
+{
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let golden = std::fs::read_to_string(folder.join(name)).unwrap();
+    let read: T = serde_json::from_str(&golden).unwrap();
+    assert_eq!(&read, value, "{name} is read differently");
+}
+
 fn job() -> JobId {
     JobId::new("t-0123456789abcdef").unwrap()
 }
@@ -189,14 +200,21 @@ fn manifest() -> Manifest {
             kbps: Some(128),
             cost_ms: 144,
         }],
-        deviations: vec!["audio in stream 2: its codec is unknown to this ffmpeg".to_owned()],
+        notes: vec!["audio in stream 2: its codec is unknown to this ffmpeg".to_owned()],
     }
 }
 
 #[test]
 fn manifest_and_revision() {
     let manifest = manifest();
-    assert_golden("manifest_v1.json", &manifest);
+    assert_golden("manifest_v2.json", &manifest);
+    assert_still_read(
+        "manifest_v1.json",
+        &Manifest {
+            version: 1,
+            ..manifest.clone()
+        },
+    );
 
     let revision = Revision {
         version: manifest::VERSION,
@@ -210,7 +228,14 @@ fn manifest_and_revision() {
         }],
         dropped: Vec::new(),
     };
-    assert_golden("revision_v1.json", &revision);
+    assert_golden("revision_v2.json", &revision);
+    assert_still_read(
+        "revision_v1.json",
+        &Revision {
+            version: 1,
+            ..revision.clone()
+        },
+    );
     let tasks = manifest.tasks(&[revision]);
     let names: Vec<String> = tasks.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["audio-0", "chunk-000", "chunk-001.g1"]);
@@ -284,6 +309,7 @@ fn markers() {
             init_sha256: Sha256::of(b"init"),
         }],
         complaints: 2,
+        notes: Vec::new(),
     };
     assert_golden("chunk_marker_v1.json", &chunk);
     let audio = AudioMarker {
@@ -300,6 +326,7 @@ fn markers() {
             sha256: Sha256::of(b"audio"),
         }),
         complaints: 0,
+        notes: Vec::new(),
     };
     assert_golden("audio_marker_v1.json", &audio);
 }
@@ -362,9 +389,16 @@ fn certificate() {
             audio: vec![sound],
         }],
         complaints: 0,
-        deviations: Vec::new(),
+        notes: Vec::new(),
     };
-    assert_golden("certificate_v1.json", &certificate);
+    assert_golden("certificate_v2.json", &certificate);
+    assert_still_read(
+        "certificate_v1.json",
+        &Certificate {
+            version: 1,
+            ..certificate
+        },
+    );
 }
 
 #[test]

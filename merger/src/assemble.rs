@@ -69,7 +69,7 @@ pub(crate) struct Assembled {
     pub(crate) sounds: Vec<Sound>,
     pub(crate) progressive: Vec<Progressive>,
     /// What turned out while joining, one sentence each.
-    pub(crate) deviations: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl Merger {
@@ -79,8 +79,8 @@ impl Merger {
         parts: &Parts,
         dir: &Path,
     ) -> Result<Assembled, StageError> {
-        let mut deviations = Vec::new();
-        let mut sounds = self.sounds(manifest, parts, dir, &mut deviations).await?;
+        let mut notes = Vec::new();
+        let mut sounds = self.sounds(manifest, parts, dir, &mut notes).await?;
         let (video_start, audio_starts) = placed(manifest, parts, &sounds);
 
         let mut pictures = Vec::new();
@@ -114,7 +114,7 @@ impl Merger {
             pictures,
             sounds,
             progressive,
-            deviations,
+            notes,
         })
     }
 
@@ -123,12 +123,12 @@ impl Merger {
         manifest: &Manifest,
         parts: &Parts,
         dir: &Path,
-        deviations: &mut Vec<String>,
+        notes: &mut Vec<String>,
     ) -> Result<Vec<Sound>, StageError> {
         let mut sounds = Vec::new();
         for (plan, marker) in manifest.audio.iter().zip(&parts.audio) {
             let Some(StoredFile { key, .. }) = &marker.file else {
-                deviations.push(format!(
+                notes.push(format!(
                     "the audio track in stream {} is left out: nothing in it can be decoded",
                     plan.stream.index
                 ));

@@ -152,15 +152,28 @@ fn certificate(
                 .iter()
                 .map(|marker| marker.complaints)
                 .sum::<u64>(),
-        deviations: manifest
-            .deviations
-            .iter()
-            .cloned()
-            .chain(reasons)
-            .chain(assembled.deviations.clone())
-            .chain(moved)
-            .collect(),
+        notes: once(
+            manifest
+                .notes
+                .iter()
+                .cloned()
+                .chain(reasons)
+                .chain(parts.notes().cloned())
+                .chain(assembled.notes.clone())
+                .chain(moved),
+        ),
     })
+}
+
+/// Each sentence once, in the order in which they first appear.
+fn once(sentences: impl Iterator<Item = String>) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for sentence in sentences {
+        if !kept.contains(&sentence) {
+            kept.push(sentence);
+        }
+    }
+    kept
 }
 
 fn certified_chunks(parts: &Parts) -> Vec<CertifiedChunk> {

@@ -74,6 +74,14 @@ struct Parts {
     audio: Vec<AudioMarker>,
 }
 
+impl Parts {
+    /// What the workers found while they encoded, one sentence each.
+    fn notes(&self) -> impl Iterator<Item = &String> {
+        let chunks = self.chunks.iter().flat_map(|(_, marker)| &marker.notes);
+        chunks.chain(self.audio.iter().flat_map(|marker| &marker.notes))
+    }
+}
+
 impl Merger {
     /// The markers of all tasks; `None` while one is missing.
     async fn parts(

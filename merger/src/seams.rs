@@ -256,6 +256,7 @@ mod tests {
             frames_digest: None,
             renditions: Vec::new(),
             complaints: 0,
+            notes: Vec::new(),
         }
     }
 

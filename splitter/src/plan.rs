@@ -45,7 +45,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         left_out,
     } = facts;
     let profile = &request.profile;
-    let mut deviations = left_out;
+    let mut notes = left_out;
     let copy_timestamps = summary.as_ref().is_some_and(|summary| !summary.jumps);
     // What was seen is surer than what was said.
     let seconds = summary
@@ -58,7 +58,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         .collect();
     let video = info.video.zip(summary).map(|(stream, summary)| {
         if let Some(trouble) = &summary.trouble {
-            deviations.push(format!("the source is encoded as one chunk: {trouble}"));
+            notes.push(format!("the source is encoded as one chunk: {trouble}"));
         }
         video_plan(request, stream, &summary, &audio)
     });
@@ -75,7 +75,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         copy_timestamps,
         video,
         audio,
-        deviations,
+        notes,
     }
 }
 

@@ -49,7 +49,7 @@ impl Bench {
 
     /// Compares the output that is there.
     fn compare(&self) -> Verdict {
-        let certificate = r#"{"chunks": [], "outputs": [], "deviations": []}"#;
+        let certificate = r#"{"chunks": [], "outputs": [], "notes": []}"#;
         std::fs::write(self.work.path().join("certificate.json"), certificate).unwrap();
         compare(&self.ffmpeg, &self.source, &self.plain, self.work.path()).unwrap()
     }

@@ -41,6 +41,7 @@ impl Worker {
             channels: plan.stream.channels,
             file: None,
             complaints: encoded.ended.complaints,
+            notes: Vec::new(),
         };
         if encoded.first_pts.is_some() {
             let path = dir.path().join(TRACK_FILE);

@@ -311,6 +311,7 @@ fn marker(
         frames_digest,
         renditions,
         complaints: encoded.ended.complaints,
+        notes: Vec::new(),
     }
 }
 

@@ -172,6 +172,7 @@ mod tests {
                 sha256: Sha256::of(b"sound"),
             }),
             complaints: 0,
+            notes: Vec::new(),
         }
     }
 

@@ -164,8 +164,8 @@ impl Run<'_> {
         let manifest = manifest(machine.ports.store.as_ref(), job).await?;
         let clock = clock.lock().await;
         let report = self.report(&certificate, manifest.as_ref(), &resumed, &clock);
-        for deviation in &report.deviations {
-            progress.say(&format!("note: {deviation}"));
+        for note in &report.notes {
+            progress.say(&format!("note: {note}"));
         }
         progress.say(&report.summary());
         self.folder.clear()?;
@@ -282,7 +282,7 @@ impl Run<'_> {
                 last_encode_to_done: clock.last.map_or(0.0, |last| last.elapsed().as_secs_f64()),
                 lead_in_share: manifest.map_or(0.0, lead_in_share),
             },
-            deviations: certificate.deviations.clone(),
+            notes: certificate.notes.clone(),
         }
     }
 }

@@ -60,7 +60,7 @@ pub struct Verdict {
 struct Excerpt {
     chunks: Vec<Chunk>,
     outputs: Vec<CertifiedOutput>,
-    deviations: Vec<String>,
+    notes: Vec<String>,
 }
 
 /// What is of interest here in a certified chunk.
@@ -114,7 +114,7 @@ pub fn compare(ffmpeg: &Ffmpeg, source: &Path, plain: &Plain, dir: &Path) -> Res
     };
     verdict.notes.extend(
         certificate
-            .deviations
+            .notes
             .iter()
             .map(|text| format!("certificate: {text}")),
     );
