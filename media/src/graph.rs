@@ -1,0 +1,122 @@
+//! The filter graphs of an encode: what happens to a picture between the decoder and the encoders.
+
+use reelmill_common::manifest::RenditionPlan;
+
+use crate::encode::{EncodeRequest, PTS_FILE};
+use crate::tools::Tools;
+
+impl EncodeRequest<'_> {
+    /// The filter graphs. One does for all, except that ffmpeg 8 and later tell only the output that
+    /// gets a graph's first frame what the source says of its light (HDR10). There each output has its
+    /// own graph over the same decoder, so that all are told, and in every window.
+    pub(crate) fn graphs(&self, tools: &Tools) -> Vec<String> {
+        if !tools.tells_once_of_light() || self.deinterlace {
+            return vec![self.graph()];
+        }
+        let rendition = |(index, rendition): (usize, &RenditionPlan)| {
+            let frames = self.frames(index == 0);
+            let scale = self.scale(rendition);
+            format!("{},{frames},{scale}[v{index}]", self.source())
+        };
+        let mut graphs: Vec<String> = self.renditions.iter().enumerate().map(rendition).collect();
+        if self.hashes() {
+            graphs.push(format!("{},{}[hashed]", self.source(), self.hash_filters()));
+        }
+        graphs
+    }
+
+    /// All that is made of the source, in one graph.
+    fn graph(&self) -> String {
+        let mut graph = self.source();
+        if self.deinterlace {
+            graph.push_str(",bwdif=mode=send_frame:deint=interlaced");
+        }
+        if self.hashes() {
+            graph.push_str(",split=2[all][near];[near]");
+            graph.push_str(&self.hash_filters());
+            graph.push_str("[hashed];[all]");
+        } else {
+            graph.push(',');
+        }
+        graph.push_str(&self.frames(true));
+        graph.push_str(&format!(",split={}", self.renditions.len()));
+        for index in 0..self.renditions.len() {
+            graph.push_str(&format!("[w{index}]"));
+        }
+        for (index, rendition) in self.renditions.iter().enumerate() {
+            graph.push_str(&format!(";[w{index}]{}[v{index}]", self.scale(rendition)));
+        }
+        graph
+    }
+
+    /// The decoded picture, on its own clock.
+    fn source(&self) -> String {
+        format!("[0:{}]settb={}", self.stream, self.timebase)
+    }
+
+    /// The window's frames at their times; `listed` in a file as well. They are chosen by PTS behind
+    /// every filter that remembers frames.
+    fn frames(&self, listed: bool) -> String {
+        let mut filters = String::new();
+        if let Some(trim) = trim(self.window.start, self.window.end) {
+            filters.push_str(&trim);
+            filters.push(',');
+        }
+        if listed {
+            // `metadata=print` passes over frames without metadata, hence the mark.
+            filters.push_str("metadata=mode=add:key=k:value=1,");
+            filters.push_str(&format!("metadata=mode=print:file={PTS_FILE},"));
+        }
+        let zero = if self.copy_timestamps {
+            self.zero.to_string()
+        } else {
+            "STARTPTS".to_owned()
+        };
+        // As `Increasing` does with the list.
+        filters.push_str(&format!(
+            "setpts='if(N,max(PTS-({zero}),PREV_OUTPTS+1),PTS-({zero}))'"
+        ));
+        filters
+    }
+
+    fn scale(&self, rendition: &RenditionPlan) -> String {
+        let RenditionPlan {
+            width,
+            height,
+            pixel_format,
+            ..
+        } = rendition;
+        // Rounding to even sizes would make the scaler state pixels that are square by a hair.
+        let resized = (*width, *height) != self.source_size;
+        let sar = if resized && self.square_pixels {
+            ",setsar=1"
+        } else {
+            ""
+        };
+        format!("scale=w={width}:h={height}:flags=bicubic{sar},format={pixel_format}")
+    }
+
+    fn hash_filters(&self) -> String {
+        let from = self.start_seam.map(|seam| seam.from);
+        let to = self.end_seam.map(|seam| seam.to);
+        if self.every_frame {
+            return trim(from, to).unwrap_or_else(|| "null".to_owned());
+        }
+        let near = self.start_seam.iter().chain(&self.end_seam);
+        let near = near.map(|seam| format!("between(pts,{},{})", seam.from, seam.to - 1));
+        // The very first frame as well: ffmpeg reports no progress before every output has begun.
+        let ranges: Vec<String> = std::iter::once("not(n)".to_owned()).chain(near).collect();
+        // The trim is what ends the decoding after the last frame compared.
+        let end = trim(None, to).map_or_else(String::new, |trim| format!("{trim},"));
+        format!("{end}select='{}'", ranges.join("+"))
+    }
+}
+
+fn trim(from: Option<i64>, to: Option<i64>) -> Option<String> {
+    match (from, to) {
+        (None, None) => None,
+        (Some(from), None) => Some(format!("trim=start_pts={from}")),
+        (None, Some(to)) => Some(format!("trim=end_pts={to}")),
+        (Some(from), Some(to)) => Some(format!("trim=start_pts={from}:end_pts={to}")),
+    }
+}
