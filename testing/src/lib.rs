@@ -3,7 +3,8 @@
 //! Nothing here is shipped. [`cases`] makes small files that have each one property known to
 //! break transcoders, [`oracle`] asks plain ffmpeg what is in a file, [`compare`] holds a job's
 //! output against that, and [`exactness`] does so for many files and prints a table. [`mod@bench`]
-//! times reelmill against plain ffmpeg.
+//! times reelmill against plain ffmpeg. [`viewer`] asks of every profile what a viewer would see and
+//! hear.
 
 pub mod bench;
 pub mod cases;
@@ -16,3 +17,4 @@ pub mod run;
 pub mod sound;
 pub mod table;
 pub mod tags;
+pub mod viewer;

@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -164,8 +164,42 @@ impl Command {
         Ok(done)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the one place of this package")]
+    /// Starts it with its standard input and output as pipes; it is killed when the result is
+    /// dropped. Its standard error is this process's own when `shows_errors`, else discarded.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn pipe(&self, shows_errors: bool) -> Result<Piped> {
+        let stderr = if shows_errors {
+            Stdio::inherit()
+        } else {
+            Stdio::null()
+        };
+        let mut child = self
+            .prepare()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .with_context(|| format!("`{}` cannot be started", self.program.display()))?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
+        Ok(Piped {
+            child,
+            stdin: stdin.context("no standard input")?,
+            stdout: stdout.context("no standard output")?,
+        })
+    }
+
     fn start(&self) -> std::io::Result<Child> {
+        self.prepare()
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the one place of this package")]
+    fn prepare(&self) -> std::process::Command {
         let mut command = std::process::Command::new(&self.program);
         command
             .args(&self.args)
@@ -174,10 +208,24 @@ impl Command {
             command.current_dir(folder);
         }
         command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+    }
+}
+
+/// A running process that is talked to by pipes.
+#[derive(Debug)]
+pub struct Piped {
+    child: Child,
+    /// Its standard input.
+    pub stdin: ChildStdin,
+    /// Its standard output.
+    pub stdout: ChildStdout,
+}
+
+impl Drop for Piped {
+    fn drop(&mut self) {
+        // One that has ended already cannot be killed, and that is fine.
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 

@@ -3,13 +3,18 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use reelmill_testing::cases::{all, cache_folder, make_all};
+use reelmill_testing::cases::{Case, all, cache_folder, make_all, viewer};
 use reelmill_testing::facts::Facts;
 use reelmill_testing::ffmpeg::Ffmpeg;
 
+/// Every case, whatever judges it.
+fn every() -> Vec<Case> {
+    all().into_iter().chain(viewer()).collect()
+}
+
 #[test]
 fn names_are_unique_and_there_are_enough() {
-    let cases = all();
+    let cases = every();
     // Scripts pick cases by name: one name with two extensions would be two cases.
     let names: BTreeSet<_> = cases.iter().map(|case| case.name).collect();
     assert_eq!(names.len(), cases.len());
@@ -20,7 +25,7 @@ fn names_are_unique_and_there_are_enough() {
 #[test]
 fn every_case_is_what_it_claims() {
     let ffmpeg = Ffmpeg::new(Path::new("ffmpeg")).unwrap();
-    let cases = all();
+    let cases = every();
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let paths = make_all(&cases, &ffmpeg, &cache_folder(), jobs);
     let mut broken = Vec::new();

@@ -13,6 +13,7 @@ mod picture;
 mod sound;
 mod structure;
 mod timing;
+mod viewer;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -61,7 +62,7 @@ enum Step {
     Patch(&'static str, Patch),
 }
 
-/// Every case.
+/// Every case that is held against plain ffmpeg.
 #[must_use]
 pub fn all() -> Vec<Case> {
     let mut cases = structure::cases();
@@ -70,6 +71,12 @@ pub fn all() -> Vec<Case> {
     cases.extend(sound::cases());
     cases.extend(containers::cases());
     cases
+}
+
+/// Every case that is judged as a viewer would: plain ffmpeg gets some of these wrong itself.
+#[must_use]
+pub fn viewer() -> Vec<Case> {
+    viewer::cases()
 }
 
 impl Case {
