@@ -8,7 +8,7 @@ use reelmill_common::Retryable as _;
 use reelmill_store::{S3Options, S3Store, Store, StoreError};
 
 use super::harness::{SECRET_KEY, connect, endpoint, key, options, server, through, told};
-use super::proxy::{Fate, Proxy};
+use super::proxy::{Fate, NO_BUCKET, Proxy};
 
 async fn refused(options: &S3Options) -> StoreError {
     let error = S3Store::connect(options).await.unwrap_err();
@@ -125,7 +125,7 @@ async fn a_bucket_that_goes_away_is_not_a_missing_object() {
     let is_gone = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&is_gone);
     let proxy = Proxy::start(server(), move |_| match flag.load(Ordering::SeqCst) {
-        true => Fate::NoBucket,
+        true => NO_BUCKET,
         false => Fate::Pass,
     })
     .await;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use reelmill_common::Retryable as _;
+use reelmill_faultproxy::http::Message;
 use reelmill_store::conformance::{self, Fixture};
 use reelmill_store::{S3Options, S3Store, Store, StoreError};
 use tokio::task::JoinSet;
 
 use super::harness::{connect, key, options, server, through, told};
-use super::http::Message;
-use super::proxy::{Fate, Proxy};
+use super::proxy::{CONFLICT, Fate, Proxy, UNCONDITIONAL};
 
 /// Eight writers at once; gives back which of them were told that they won.
 async fn race(store: &Arc<S3Store>, name: &str) -> Vec<String> {
@@ -52,7 +52,7 @@ async fn a_writer_whose_answer_was_lost_on_the_way_still_knows_that_it_won() {
     let flag = Arc::clone(&loses);
     let proxy = Proxy::start(server(), move |request| {
         match is_creation(request) && flag.swap(false, Ordering::SeqCst) {
-            true => Fate::AnswerLost,
+            true => Fate::ResponseLost,
             false => Fate::Pass,
         }
     })
@@ -79,7 +79,7 @@ async fn a_writer_that_meets_another_comes_back_within_bounds() {
                 .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one)
                 .is_ok();
         match meets_one {
-            true => Fate::Conflict,
+            true => CONFLICT,
             false => Fate::Pass,
         }
     })
@@ -103,7 +103,7 @@ async fn a_writer_that_meets_another_comes_back_within_bounds() {
 }
 
 async fn ignoring_conditions() -> (Proxy, S3Store) {
-    let proxy = Proxy::start(server(), |_| Fate::Unconditional).await;
+    let proxy = Proxy::start(server(), |_| UNCONDITIONAL).await;
     let store = connect(&through(&proxy, &options())).await;
     assert!(!store.creates_atomically(), "the probe finds out");
     (proxy, store)

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use reelmill_common::Retryable as _;
+use reelmill_faultproxy::http::Message;
 use reelmill_store::{S3Options, S3Store, Store};
 use tokio::sync::Semaphore;
 
 use super::harness::{MIB, connect, impatient, key, options, pattern, server, through, told};
-use super::http::Message;
-use super::proxy::{Fate, Proxy};
+use super::proxy::{Fate, Proxy, SLOW_DOWN};
 
 fn is_get(request: &Message) -> bool {
     request.first.starts_with("GET") && request.first.contains("x-id=GetObject")
@@ -62,7 +62,7 @@ async fn a_file_whose_download_breaks_is_read_on_from_there() {
 #[tokio::test]
 #[ignore = "needs REELMILL_TEST_S3"]
 async fn what_is_read_into_memory_is_read_on_too() {
-    let cuts = vec![Fate::Cut(1000), Fate::Lost, Fate::Cut(2000), Fate::SlowDown];
+    let cuts = vec![Fate::Cut(1000), Fate::Lost, Fate::Cut(2000), SLOW_DOWN];
     let (direct, _proxy, store) = stores(cuts).await;
     let bytes = pattern(MIB, 2);
     direct.put(&key("a"), bytes.clone()).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_service_that_asks_for_patience_gets_it_within_bounds() {
         attempts: 3,
         ..options
     };
-    let (direct, proxy, store) = stores_with(vec![Fate::SlowDown; 50], three_attempts).await;
+    let (direct, proxy, store) = stores_with(vec![SLOW_DOWN; 50], three_attempts).await;
     direct.put(&key("a"), "x".into()).await.unwrap();
     let error = store.get(&key("a")).await.unwrap_err();
     assert!(error.is_retryable());

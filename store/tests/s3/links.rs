@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use reelmill_faultproxy::http::fetch;
 use reelmill_store::{S3Options, Store};
 
 use super::harness::{connect, endpoint, key, options, pattern};
-use super::http::fetch;
 
 const HOUR: Duration = Duration::from_secs(60 * 60);
 

@@ -7,7 +7,7 @@ use reelmill_store::{S3Options, Store};
 use tokio::task::JoinSet;
 
 use super::harness::{connect, key, options, server, through};
-use super::proxy::{Fate, Proxy};
+use super::proxy::{Fate, Proxy, SLOW_DOWN};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs REELMILL_TEST_S3"]
@@ -38,7 +38,7 @@ async fn a_probe_that_was_left_is_no_object_and_is_cleared() {
     let options = options();
     let proxy = Proxy::start(server(), |request| {
         match request.first.starts_with("DELETE") {
-            true => Fate::SlowDown,
+            true => SLOW_DOWN,
             false => Fate::Pass,
         }
     })

@@ -12,7 +12,6 @@ mod connecting;
 mod creation;
 mod downloads;
 mod harness;
-mod http;
 mod links;
 mod listing;
 mod proxy;

@@ -8,7 +8,7 @@ use reelmill_store::conformance::Fixture;
 use reelmill_store::{S3Options, store_conformance};
 
 use super::harness::{connect, options, server, through};
-use super::proxy::{Fate, Proxy};
+use super::proxy::{Fate, Proxy, SLOW_DOWN};
 
 async fn bucket() -> Fixture {
     Fixture::new(Arc::new(connect(&options()).await), ())
@@ -37,9 +37,9 @@ async fn trouble() -> Fixture {
     let proxy = Proxy::start(server(), move |_| {
         let drawn = draw(count.fetch_add(1, Ordering::Relaxed));
         match drawn % 50 {
-            0 => Fate::SlowDown,
+            0 => SLOW_DOWN,
             1 => Fate::Lost,
-            2 => Fate::AnswerLost,
+            2 => Fate::ResponseLost,
             3 => Fate::Cut(0),
             4 => Fate::Cut(1000),
             _ => Fate::Pass,

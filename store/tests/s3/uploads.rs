@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
 use super::harness::{MIB, connect, key, options, pattern, server, through, told};
-use super::proxy::{Fate, Proxy, is_abort, is_begin, is_complete, is_part};
+use super::proxy::{Fate, Proxy, SLOW_DOWN, is_abort, is_begin, is_complete, is_part};
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -70,9 +70,9 @@ async fn a_large_file_goes_in_parts_three_at_a_time() {
     );
     assert_eq!(proxy.count(is_part), 7);
     assert!(
-        (2..=3).contains(&proxy.most_parts()),
+        (2..=3).contains(&proxy.most_at_once(is_part)),
         "{}",
-        proxy.most_parts()
+        proxy.most_at_once(is_part)
     );
     assert_eq!(
         direct.head(&key("a")).await.unwrap().size,
@@ -104,7 +104,7 @@ async fn what_is_in_memory_goes_in_parts_from_eight_mebibytes_on() {
 #[tokio::test]
 #[ignore = "needs REELMILL_TEST_S3"]
 async fn parts_that_meet_with_trouble_are_sent_again() {
-    let fates = vec![Fate::Lost, Fate::AnswerLost, Fate::SlowDown, Fate::Lost];
+    let fates = vec![Fate::Lost, Fate::ResponseLost, SLOW_DOWN, Fate::Lost];
     let (direct, proxy, store) = stores(is_part, fates).await;
     let bytes = pattern(20 * MIB, 4);
     store.put(&key("a"), bytes.clone()).await.unwrap();
@@ -115,7 +115,7 @@ async fn parts_that_meet_with_trouble_are_sent_again() {
 #[tokio::test]
 #[ignore = "needs REELMILL_TEST_S3"]
 async fn an_upload_whose_last_answer_was_lost_is_known_to_be_complete() {
-    let (direct, proxy, store) = stores(is_complete, vec![Fate::AnswerLost]).await;
+    let (direct, proxy, store) = stores(is_complete, vec![Fate::ResponseLost]).await;
     let bytes = pattern(9 * MIB, 5);
     store.put(&key("a"), bytes.clone()).await.unwrap();
     assert_eq!(proxy.count(is_complete), 2);
@@ -126,7 +126,7 @@ async fn an_upload_whose_last_answer_was_lost_is_known_to_be_complete() {
 #[tokio::test]
 #[ignore = "needs REELMILL_TEST_S3"]
 async fn an_upload_that_fails_is_cleared_and_the_file_stays() {
-    let (direct, proxy, store) = stores(is_part, vec![Fate::SlowDown; 100]).await;
+    let (direct, proxy, store) = stores(is_part, vec![SLOW_DOWN; 100]).await;
     direct.put(&key("a"), "old".into()).await.unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = file(&folder, &pattern(20 * MIB, 6));
@@ -153,10 +153,10 @@ async fn an_upload_given_up_in_the_middle_is_cleared() {
     proxy.wait_for(4, is_part).await;
     putting.abort();
     assert!(putting.await.unwrap_err().is_cancelled());
-    proxy.wait_for_answers(1, is_abort).await;
+    proxy.wait_for_responses(1, is_abort).await;
     gate.add_permits(1);
-    proxy.wait_for_answers(2, is_part).await;
-    proxy.wait_for_answers(2, is_abort).await;
+    proxy.wait_for_responses(2, is_part).await;
+    proxy.wait_for_responses(2, is_abort).await;
     assert_nothing_left(&direct).await;
     assert!(matches!(
         direct.head(&key("a")).await,
@@ -177,7 +177,7 @@ async fn an_upload_given_up_while_it_is_being_made_is_cleared() {
     putting.abort();
     assert!(putting.await.unwrap_err().is_cancelled());
     gate.add_permits(1);
-    proxy.wait_for_answers(1, is_abort).await;
+    proxy.wait_for_responses(1, is_abort).await;
     assert_nothing_left(&direct).await;
     assert_eq!(proxy.count(is_part), 0);
 }
@@ -186,7 +186,7 @@ async fn an_upload_given_up_while_it_is_being_made_is_cleared() {
 #[ignore = "needs REELMILL_TEST_S3"]
 async fn what_a_dead_writer_left_is_cleared_by_its_age() {
     let is_part_or_abort = |request: &str| is_part(request) || is_abort(request);
-    let (direct, _proxy, store) = stores(is_part_or_abort, vec![Fate::SlowDown; 100]).await;
+    let (direct, _proxy, store) = stores(is_part_or_abort, vec![SLOW_DOWN; 100]).await;
     let (a, b, c) = (key("a/1"), key("a/2"), key("b"));
     let put = |key| store.put(key, pattern(8 * MIB, 9));
     let (a, b, c) = tokio::join!(put(&a), put(&b), put(&c));

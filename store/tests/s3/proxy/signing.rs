@@ -1,8 +1,7 @@
 //! Signs a request anew after a header was taken out of it (signature version 4).
 
+use reelmill_faultproxy::http::Message;
 use sha2::{Digest, Sha256};
-
-use crate::http::Message;
 
 const CONDITION: &str = "if-none-match";
 

@@ -2,22 +2,59 @@
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// A request or an answer, whole.
+use crate::{Protocol, Response, Stream};
+
+/// HTTP/1.1 with one request on each connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Http;
+
+impl Protocol for Http {
+    type Request = Message;
+    const SCHEME: &'static str = "http";
+    const KEEPS_CONNECTIONS: bool = false;
+
+    async fn read_request(stream: &mut Stream) -> io::Result<Option<Message>> {
+        Message::read(stream).await
+    }
+
+    async fn read_response(stream: &mut Stream) -> io::Result<Option<Response>> {
+        let mut bytes = vec![];
+        stream.read_to_end(&mut bytes).await?;
+        let head = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        let body = head.map_or(bytes.len(), |at| at + 4);
+        Ok(Some(Response { bytes, body }))
+    }
+
+    fn bytes(request: &Message) -> Vec<u8> {
+        request.bytes()
+    }
+
+    /// The method and the target: `PUT /bucket/key?partNumber=1…`.
+    fn name(request: &Message) -> String {
+        request.first.trim_end_matches(" HTTP/1.1").to_owned()
+    }
+}
+
+/// A request or a response, whole.
 #[derive(Clone, Debug)]
-pub(crate) struct Message {
+pub struct Message {
     /// The first line.
-    pub(crate) first: String,
+    pub first: String,
     /// Names in lower case.
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    pub headers: Vec<(String, String)>,
+    /// The bytes behind the head.
+    pub body: Vec<u8>,
 }
 
 impl Message {
     /// Reads a message's head and body; `None` when the other side has closed.
-    pub(crate) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    /// The stream fails, or the head is no text.
+    pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Self>> {
         let mut bytes = vec![];
         let end = loop {
             if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -48,13 +85,16 @@ impl Message {
         Ok(Some(message))
     }
 
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+    /// The value of a header by its name in lower case.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(given, _)| given == name);
         found.map(|(_, value)| value.as_str())
     }
 
     /// The message as it is sent, on a connection that carries no second one.
-    pub(crate) fn bytes(&self) -> Vec<u8> {
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
         let mut head = format!("{}\r\n", self.first);
         for (name, value) in &self.headers {
             if name != "connection" {
@@ -65,14 +105,15 @@ impl Message {
         [head.into_bytes(), self.body.clone()].concat()
     }
 
-    /// An answer's status.
-    pub(crate) fn status(&self) -> u16 {
+    /// A response's status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
         self.first.split(' ').nth(1).unwrap().parse().unwrap()
     }
 }
 
 /// Fetches a URL, as any client would.
-pub(crate) async fn fetch(url: &str, headers: &[(&str, &str)]) -> Message {
+pub async fn fetch(url: &str, headers: &[(&str, &str)]) -> Message {
     let rest = url.strip_prefix("http://").unwrap();
     let (host, path) = rest.split_once('/').unwrap();
     let request = Message {
