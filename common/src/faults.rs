@@ -4,6 +4,21 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+/// Awaits a call again and again, up to twenty times, while its error is
+/// [retryable](crate::Retryable): what a caller of a port may do.
+#[macro_export]
+macro_rules! retry {
+    ($call:expr) => {{
+        let mut tries = 1;
+        loop {
+            match $call.await {
+                Err(error) if $crate::Retryable::is_retryable(&error) && tries < 20 => tries += 1,
+                result => break result,
+            }
+        }
+    }};
+}
+
 /// On which side of the effect a call fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum When {

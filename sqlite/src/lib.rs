@@ -1,6 +1,7 @@
 //! One SQLite file as a backend of a port: opening it safely, and one transaction for each
 //! operation, off the async threads.
 
+use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct Schema {
 #[derive(Debug, thiserror::Error)]
 #[error("SQLite failed")]
 pub struct Failure {
+    /// What the operation was for, such as `open`.
+    pub action: &'static str,
     /// Whether trying again may help.
     pub retryable: bool,
     /// The error itself; of the kind [`std::io::ErrorKind::StorageFull`] where the disk is full.
@@ -51,26 +54,37 @@ enum OpenError {
     Foreign { path: String, kind: &'static str },
 }
 
-/// A file that is open. Clones share one connection.
-#[derive(Clone, Debug)]
-pub struct Db {
+/// A file that is open, of a port whose error is `E`. Clones share one connection.
+#[derive(Debug)]
+pub struct Db<E> {
     connection: Arc<Mutex<Connection>>,
+    error: PhantomData<fn() -> E>,
 }
 
-impl Db {
+impl<E> Clone for Db<E> {
+    fn clone(&self) -> Self {
+        Self {
+            connection: Arc::clone(&self.connection),
+            error: PhantomData,
+        }
+    }
+}
+
+impl<E: From<Failure>> Db<E> {
     /// Opens the file `path`, making it where there is none. Waits for other processes that have it
     /// open. Blocking.
     ///
     /// # Errors
     /// The file cannot be opened, is of another kind, or was written by a newer reelmill.
-    pub fn open(path: &Path, schema: &Schema) -> Result<Self, Failure> {
-        let connection = connect(path, schema).map_err(failure)?;
+    pub fn open(path: &Path, schema: &Schema) -> Result<Self, E> {
+        let connection = connect(path, schema).map_err(|source| failure("open", source))?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
+            error: PhantomData,
         })
     }
 
-    /// Runs work with the connection to itself.
+    /// Runs work with the connection to itself; `action` names what it is for.
     ///
     /// Work that has begun goes on to its end when the caller's future is dropped.
     ///
@@ -78,18 +92,17 @@ impl Db {
     /// Whatever the work says.
     pub async fn run<T: Send + 'static>(
         &self,
+        action: &'static str,
         work: impl FnOnce(&mut Connection) -> Result<T, BoxError> + Send + 'static,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, E> {
         let connection = Arc::clone(&self.connection);
-        let answer = tokio::task::spawn_blocking(move || {
+        let result = tokio::task::spawn_blocking(move || {
             // After a panic SQLite has rolled back, so the connection is as good as before.
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
             work(&mut connection)
         });
-        match answer.await {
-            Ok(answer) => answer.map_err(failure),
-            Err(source) => Err(failure(source.into())),
-        }
+        let result = result.await.unwrap_or_else(|panic| Err(panic.into()));
+        result.map_err(|source| failure(action, source).into())
     }
 }
 
@@ -194,7 +207,7 @@ fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
-fn failure(source: BoxError) -> Failure {
+fn failure(action: &'static str, source: BoxError) -> Failure {
     let is = |what: fn(&rusqlite::Error) -> bool| {
         source.downcast_ref::<rusqlite::Error>().is_some_and(what)
     };
@@ -204,7 +217,11 @@ fn failure(source: BoxError) -> Failure {
         true => std::io::Error::new(std::io::ErrorKind::StorageFull, source).into(),
         false => source,
     };
-    Failure { retryable, source }
+    Failure {
+        action,
+        retryable,
+        source,
+    }
 }
 
 #[cfg(test)]
@@ -219,11 +236,11 @@ mod tests {
         upgrades: &[],
     };
 
-    fn open(path: &Path) -> Result<Db, Failure> {
+    fn open(path: &Path) -> Result<Db<Failure>, Failure> {
         Db::open(path, &SCHEMA)
     }
 
-    fn cause(answer: Result<Db, Failure>) -> String {
+    fn cause(answer: Result<Db<Failure>, Failure>) -> String {
         let failure = answer.unwrap_err();
         assert!(!failure.retryable);
         failure.source.to_string()
@@ -278,7 +295,7 @@ mod tests {
             ..SCHEMA
         };
         for _ in 0..2 {
-            Db::open(&path, &newer).unwrap();
+            Db::<Failure>::open(&path, &newer).unwrap();
             let connection = Connection::open(&path).unwrap();
             connection
                 .execute("INSERT INTO job (id, title) VALUES ('a', 'b')", [])

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use reelmill_common::job::{JobError, JobStatus, Phase};
 use reelmill_common::{JobId, WorkerId};
+use reelmill_sqlite::BoxError;
 use rusqlite::{OptionalExtension as _, Row, Transaction, params};
 
-use super::db::BoxError;
 use super::tasks;
 use crate::error::NotTerminal;
 use crate::{FORGET_WORKERS_AFTER, JobRecord, Millis, NewJob, PhaseStart, WorkerRecord, millis};

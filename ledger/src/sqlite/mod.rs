@@ -3,7 +3,6 @@
 //! Every number that a job shows is counted from its tasks when somebody asks, so that no crash
 //! and no repetition can make a counter wrong.
 
-mod db;
 mod jobs;
 mod tasks;
 #[cfg(test)]
@@ -18,11 +17,32 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use reelmill_common::job::{JobError, JobStatus, Phase};
 use reelmill_common::{JobId, TaskId, TaskKey, WorkerId};
+use reelmill_sqlite::{BoxError, Failure, Schema, read, transact};
 
 use crate::{
     Claim, Completion, JobRecord, Lease, Ledger, LedgerError, Millis, NewJob, WorkerRecord, millis,
 };
-use db::{BoxError, Db, read, transact};
+
+const SCHEMA: Schema = Schema {
+    kind: "ledger",
+    // "rmLe"
+    application_id: 0x726d_4c65,
+    version: 2,
+    script: include_str!("schema.sql"),
+    upgrades: &["ALTER TABLE worker ADD COLUMN yt_dlp TEXT"],
+};
+
+type Db = reelmill_sqlite::Db<LedgerError>;
+
+impl From<Failure> for LedgerError {
+    fn from(failure: Failure) -> Self {
+        Self {
+            action: failure.action,
+            retryable: failure.retryable,
+            source: failure.source,
+        }
+    }
+}
 
 /// A ledger in an SQLite file.
 #[derive(Clone, Debug)]
@@ -79,7 +99,7 @@ impl SqliteLedger {
     /// As for [`open`](Self::open).
     pub fn open_with_clock(path: impl AsRef<Path>, clock: Clock) -> Result<Self, LedgerError> {
         Ok(Self {
-            db: Db::open(path.as_ref())?,
+            db: Db::open(path.as_ref(), &SCHEMA)?,
             clock,
         })
     }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use reelmill_common::{JobId, TaskId, TaskKey, WorkerId};
+use reelmill_sqlite::BoxError;
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::db::BoxError;
 use super::jobs;
 use crate::{Claim, Completion, Lease, Millis, millis};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reelmill_common::job::{JobError, JobStatus, Phase};
-use reelmill_common::{JobId, Retryable as _, TaskId, TaskKey, WorkerId};
+use reelmill_common::{JobId, TaskId, TaskKey, WorkerId, retry};
 use reelmill_ledger::{
     Claim, Completion, JobRecord, Lease, Ledger, LedgerError, NewJob, WorkerRecord,
 };
@@ -18,18 +18,6 @@ impl Retrying {
     pub(crate) fn new(inner: Arc<dyn Ledger>) -> Self {
         Self(inner)
     }
-}
-
-macro_rules! retry {
-    ($call:expr) => {{
-        let mut tries = 1;
-        loop {
-            match $call.await {
-                Err(error) if error.is_retryable() && tries < 20 => tries += 1,
-                answer => break answer,
-            }
-        }
-    }};
 }
 
 #[async_trait]

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reelmill_common::message::Topic;
+use reelmill_sqlite::{BoxError, transact};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
-use super::db::{BoxError, Db, transact};
-use super::{Row, SqliteOptions, SqliteQueue};
+use super::{Db, Row, SqliteOptions, SqliteQueue};
 use crate::{Consumer, DeadLetter, Delivery, QueueError, Receipt, Settlement};
 
 /// How long an idle consumer waits before it looks for what other processes published.

@@ -5,7 +5,6 @@
 //! killed process is noticed when the deadline passes.
 
 mod consumer;
-mod db;
 #[cfg(test)]
 mod tests;
 
@@ -16,12 +15,33 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use reelmill_common::message::Topic;
+use reelmill_sqlite::{BoxError, Failure, Schema, transact};
 use rusqlite::{Transaction, params};
 use tokio::sync::Notify;
 
 use crate::{Backlog, Consumer, Outgoing, Queue, QueueError};
 use consumer::SqliteConsumer;
-use db::{BoxError, Db, transact};
+
+const SCHEMA: Schema = Schema {
+    kind: "queue",
+    // "rmQu"
+    application_id: 0x726d_5175,
+    version: 1,
+    script: include_str!("schema.sql"),
+    upgrades: &[],
+};
+
+type Db = reelmill_sqlite::Db<QueueError>;
+
+impl From<Failure> for QueueError {
+    fn from(failure: Failure) -> Self {
+        Self {
+            action: failure.action,
+            retryable: failure.retryable,
+            source: failure.source,
+        }
+    }
+}
 
 /// A queue in an SQLite file.
 #[derive(Clone, Debug)]
@@ -108,7 +128,7 @@ impl SqliteQueue {
     /// # Errors
     /// As for [`open`](Self::open).
     pub fn open_with(path: impl AsRef<Path>, options: SqliteOptions) -> Result<Self, QueueError> {
-        let db = Db::open(path.as_ref())?;
+        let db = Db::open(path.as_ref(), &SCHEMA)?;
         Ok(Self {
             db,
             options,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use reelmill_common::Retryable as _;
 use reelmill_common::message::Topic;
+use reelmill_common::retry;
 use reelmill_queue::{
     Backlog, Consumer, Delivery, Outgoing, Queue, QueueError, Receipt, Settlement,
 };
@@ -20,18 +20,6 @@ impl Retrying {
     pub(crate) fn new(inner: Arc<dyn Queue>) -> Self {
         Self(inner)
     }
-}
-
-macro_rules! retry {
-    ($call:expr) => {{
-        let mut tries = 1;
-        loop {
-            match $call.await {
-                Err(error) if error.is_retryable() && tries < 20 => tries += 1,
-                answer => break answer,
-            }
-        }
-    }};
 }
 
 #[async_trait]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use reelmill_common::{ObjectKey, Retryable as _};
+use reelmill_common::{ObjectKey, retry};
 use reelmill_store::{ObjectMeta, Store, StoreError};
 
 #[derive(Debug)]
@@ -17,18 +17,6 @@ impl Retrying {
     pub(crate) fn new(inner: Arc<dyn Store>) -> Self {
         Self(inner)
     }
-}
-
-macro_rules! retry {
-    ($call:expr) => {{
-        let mut tries = 1;
-        loop {
-            match $call.await {
-                Err(error) if error.is_retryable() && tries < 20 => tries += 1,
-                answer => break answer,
-            }
-        }
-    }};
 }
 
 #[async_trait]
