@@ -244,6 +244,12 @@ target_folder() {
     (cd "$target" && pwd)
 }
 
+# build_release OPTION...: the program and those that test it, in one go. One after the other they would
+# have features of their own, and most of both would be compiled twice.
+build_release() {
+    cargo build --release --locked --quiet --package reelmill-cli --package reelmill-testing "$@"
+}
+
 # ---- tools from PyPI ----
 
 # pypi NAME==VERSION...: installs into a virtual environment under the target folder and prints that
@@ -256,6 +262,16 @@ pypi() {
     fi
     "$venv/bin/pip" install --quiet --disable-pip-version-check "$@" >&2
     printf '%s\n' "$venv"
+}
+
+# npm_packages FOLDER: as pinned in its lock file; what they would run at their installation is not
+# needed. Another script may be about to install them, or use them already.
+npm_packages() {
+    (
+        flock 8
+        [ "$1/node_modules/.package-lock.json" -nt "$1/package-lock.json" ] ||
+            npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+    ) 8>"$(target_folder)/npm.lock"
 }
 
 # ---- parts with their times, and what they counted ----
@@ -289,36 +305,55 @@ count_part() {
     part_times+=("$(printf '%5d s  %-6s  %s' "$3" "$word" "$1")")
 }
 
-# beside NAME COMMAND...: begins a part that takes what the parts before `join` leave of the
-# machine: many of them wait more than they work. One at a time.
+beside_names=() beside_pids=() beside_logs=() beside_began=()
+
+# beside NAME COMMAND...: begins a part that runs beside those that follow, until `join`. Many of them
+# wait more than they work.
 beside() {
-    beside_name=$1
-    beside_log=$(mktemp)
+    local log
+    log=$(mktemp)
+    beside_names+=("$1") beside_logs+=("$log") beside_began+=("$SECONDS")
     shift
     # In a process group of its own, so that all of it can be ended.
     set -m
     (
         set -e
-        trap 'echo "$SECONDS" >"$beside_log.end"' EXIT
-        renice -n 19 "$BASHPID" >/dev/null
+        trap 'echo "$SECONDS" >"$log.end"' EXIT
         "$@"
-    ) >"$beside_log" 2>&1 </dev/null &
+    ) >"$log" 2>&1 </dev/null &
     set +m
-    beside_pid=$!
-    beside_began=$SECONDS
-    trap 'kill -- "-$beside_pid" 2>/dev/null || true' EXIT
+    beside_pids+=("$!")
+    trap end_beside EXIT
 }
 
-# join: waits for the part beside and says what it said.
+# idly COMMAND...: runs it with what others leave of the processors.
+idly() {
+    renice -n 19 "$BASHPID" >/dev/null
+    "$@"
+}
+
+end_beside() {
+    local pid
+    for pid in "${beside_pids[@]}"; do
+        kill -- "-$pid" 2>/dev/null || true
+    done
+}
+
+# join: waits for the parts beside and says what they said.
 join() {
-    local code=0 ended=$SECONDS
-    wait "$beside_pid" || code=$?
+    local at code ended
+    for at in "${!beside_pids[@]}"; do
+        code=0
+        wait "${beside_pids[at]}" || code=$?
+        ended=$SECONDS
+        say "" "==> ${beside_names[at]}"
+        cat "${beside_logs[at]}"
+        read -r ended <"${beside_logs[at]}.end" || true
+        rm -f "${beside_logs[at]}" "${beside_logs[at]}.end"
+        count_part "${beside_names[at]}, beside others" "$code" "$((ended - beside_began[at]))"
+    done
     trap - EXIT
-    say "" "==> $beside_name"
-    cat "$beside_log"
-    read -r ended <"$beside_log.end" || true
-    rm -f "$beside_log" "$beside_log.end"
-    count_part "$beside_name, beside the next" "$code" "$((ended - beside_began))"
+    beside_names=() beside_pids=() beside_logs=() beside_began=()
 }
 
 print_parts() {

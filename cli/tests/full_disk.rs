@@ -117,7 +117,7 @@ fn is_about_room(ran: Ran) {
 }
 
 #[test]
-#[ignore = "mounts a small disk: needs root or user namespaces"]
+#[ignore = "needs user namespaces"]
 fn wherever_the_room_ends_the_same_command_goes_on_with_more() {
     let desk = Desk::new();
     desk.script(GROWING, &[]);
@@ -147,7 +147,7 @@ fn wherever_the_room_ends_the_same_command_goes_on_with_more() {
 }
 
 #[test]
-#[ignore = "mounts a small disk: needs root or user namespaces"]
+#[ignore = "needs user namespaces"]
 fn a_disk_that_was_freed_is_used_again() {
     let desk = Desk::new();
     desk.script(FREED, &["900"]);

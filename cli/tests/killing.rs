@@ -77,11 +77,13 @@ impl Job {
 fn undisturbed() -> &'static BTreeMap<String, String> {
     static FILES: OnceLock<BTreeMap<String, String>> = OnceLock::new();
     FILES.get_or_init(|| {
-        let job = Job::new();
-        let ran = run(&mut job.command_into(&job.out)).ended(0);
-        assert_eq!(ran.json()["chunks"], CHUNKS);
-        println!("an undisturbed run takes {:?}", ran.took);
-        let files = snapshot(&job.out);
+        let folder = made_once("undisturbed", |folder| {
+            let job = Job::new();
+            let ran = run(&mut job.command_into(&folder.join("out"))).ended(0);
+            assert_eq!(ran.json()["chunks"], CHUNKS);
+            println!("an undisturbed run takes {:?}", ran.took);
+        });
+        let files = snapshot(&folder.join("out"));
         assert!(!files.contains_key(".reelmill"), "{files:#?}");
         files
     })

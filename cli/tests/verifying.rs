@@ -15,7 +15,6 @@ const FRAME: usize = 160 * 120 * 3 / 2;
 
 /// Finished folders that tests copy before they spoil them.
 struct Finished {
-    _dir: tempfile::TempDir,
     source: PathBuf,
     seams: PathBuf,
     every_frame: PathBuf,
@@ -24,7 +23,6 @@ struct Finished {
 fn finished() -> &'static Finished {
     static FINISHED: OnceLock<Finished> = OnceLock::new();
     FINISHED.get_or_init(|| {
-        let dir = folder();
         let raw = words(&[
             "-c:v",
             "rawvideo",
@@ -35,21 +33,18 @@ fn finished() -> &'static Finished {
         ]);
         let parts = [picture("160x120", "25", "6"), sound("6"), raw];
         let source = made("raw.avi", &parts);
-        let text = quick_profile("1", &[120, 64], "[\"mp4\", \"hls\"]");
-        let profile = profile_file(dir.path(), "quick.toml", &text);
-        let transcoded = |name: &str, proof: &str| {
-            let out = dir.path().join(name);
-            let mut command = transcode(&source, &out, &profile);
-            run(command.args(["--window", "2", "--proof", proof])).ended(0);
-            out
-        };
-        let seams = transcoded("seams", "seams");
-        let every_frame = transcoded("every-frame", "every-frame");
+        let dir = made_once("finished", |dir| {
+            let text = quick_profile("1", &[120, 64], "[\"mp4\", \"hls\"]");
+            let profile = profile_file(dir, "quick.toml", &text);
+            for proof in ["seams", "every-frame"] {
+                let mut command = transcode(&source, &dir.join(proof), &profile);
+                run(command.args(["--window", "2", "--proof", proof])).ended(0);
+            }
+        });
         Finished {
-            _dir: dir,
             source,
-            seams,
-            every_frame,
+            seams: dir.join("seams"),
+            every_frame: dir.join("every-frame"),
         }
     })
 }

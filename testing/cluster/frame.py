@@ -22,7 +22,11 @@ import logs
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).absolute()
-API = os.environ.get("API_ADDRESS", "127.0.0.1:18080")
+# Which servers of scripts/services: with stacks of their own several clusters run side by side.
+STACK = int(os.environ.get("SERVICES_STACK", "0"))
+SERVICES = TARGET / (f"services-{STACK}" if STACK else "services")
+HOST, _, PORT = os.environ.get("API_ADDRESS", "127.0.0.1:18080").rpartition(":")
+API = f"{HOST}:{int(PORT) + 100 * STACK}"
 GROUP = "transcoding-workers"
 PARTITIONS = 12
 TOPICS = ("video-ingest", "video-ingest.retry", "video-chunks", "video-chunks.retry",
@@ -180,7 +184,7 @@ class Cluster:
         self.work = TARGET / name
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
-        self.bucket = TARGET / "services/s3/videos"
+        self.bucket = SERVICES / "s3/videos"
         self.api = Process(self, "api", "api")
         self.api.options = ("--listen", API)
         self.workers = {}
@@ -211,12 +215,13 @@ class Cluster:
                               stdout=subprocess.PIPE, text=True).stdout
 
     def begin_services(self):
-        # The servers are those of the machine: whoever comes second would end them under the first.
-        self.lock = open(TARGET / "services.lock", "w")
+        # A second cluster on these servers would end them under the first.
+        SERVICES.mkdir(parents=True, exist_ok=True)
+        self.lock = open(SERVICES.with_suffix(".lock"), "w")
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("waiting for another cluster of this machine to end")
+            say("waiting for another cluster on these servers to end")
             fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.services("reset")
         self.services("up")
@@ -228,7 +233,7 @@ class Cluster:
 
     def signal_service(self, name, number):
         try:
-            os.kill(int((TARGET / f"services/{name}.pid").read_text()), number)
+            os.kill(int((SERVICES / f"{name}.pid").read_text()), number)
         except (OSError, ValueError):
             pass
 

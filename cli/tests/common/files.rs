@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use reelmill_common::Sha256;
 use tempfile::TempDir;
@@ -9,6 +10,34 @@ use tempfile::TempDir;
 /// A folder that goes away with the test.
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap()
+}
+
+/// A folder that the tests of one run share, filled by the first that wants it: nextest gives each test
+/// a process of its own. The other processes wait meanwhile.
+pub(crate) fn made_once(name: &str, fill: impl FnOnce(&Path)) -> PathBuf {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let run = std::env::var("NEXTEST_RUN_ID").unwrap_or_else(|_| std::process::id().to_string());
+    let runs = Path::new(env!("CARGO_TARGET_TMPDIR")).join("runs");
+    let base = runs.join(run);
+    std::fs::create_dir_all(&base).unwrap();
+    let lock = std::fs::File::create(base.join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let folder = base.join(name);
+    if is_there(&folder) {
+        return folder;
+    }
+    for old in std::fs::read_dir(&runs).unwrap() {
+        let old = old.unwrap();
+        let modified = old.metadata().and_then(|metadata| metadata.modified());
+        if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > DAY)) {
+            // Another process may be removing it too.
+            std::fs::remove_dir_all(old.path()).ok();
+        }
+    }
+    let unfinished = tempfile::tempdir_in(&base).unwrap();
+    fill(unfinished.path());
+    std::fs::rename(unfinished.keep(), &folder).unwrap();
+    folder
 }
 
 /// Writes an executable script and returns its path.

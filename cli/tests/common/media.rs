@@ -47,7 +47,12 @@ pub(crate) fn made(name: &str, parts: &[Vec<String>]) -> PathBuf {
         return target;
     }
     std::fs::create_dir_all(&folder).unwrap();
-    // Several tests may make it at once: each in its own place, the last rename counts.
+    // Other tests wait: a second file in its place would be a source that changed under a job.
+    let lock = std::fs::File::create(folder.join("lock")).unwrap();
+    lock.lock().unwrap();
+    if is_there(&target) {
+        return target;
+    }
     let own = tempfile::tempdir_in(&folder).unwrap();
     let unfinished = own.path().join(name);
     let mut ffmpeg = program("ffmpeg");
