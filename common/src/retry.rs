@@ -10,6 +10,12 @@ pub trait Retryable: std::error::Error {
         false
     }
 
+    /// True when the input is the likely cause, though another attempt may still succeed: a second
+    /// attempt in a row that ends with the same code is the last.
+    fn blames_input(&self) -> bool {
+        false
+    }
+
     /// A stable code for machines, in kebab-case; never changed once released.
     fn code(&self) -> &'static str;
 

@@ -12,6 +12,9 @@ pub struct StageError {
     /// Whether it is this worker that cannot do it, so that the attempt is not counted: the task is
     /// left to another worker.
     pub hand_back: bool,
+    /// Whether the input is the likely cause: a second attempt in a row that ends with the same code
+    /// is the last.
+    pub blames_input: bool,
     /// A stable code in kebab-case.
     pub code: String,
     /// One sentence that names the thing and the way out.
@@ -29,6 +32,7 @@ impl StageError {
         Self {
             retryable: false,
             hand_back: false,
+            blames_input: false,
             code: code.to_owned(),
             message: message.into(),
             detail: String::new(),
@@ -42,6 +46,16 @@ impl StageError {
         Self {
             retryable: true,
             ..Self::permanent(code, message)
+        }
+    }
+
+    /// An error that the same input probably meets again: one more attempt is made, since a machine
+    /// may have been at fault.
+    #[must_use]
+    pub fn of_the_input(code: &str, message: impl Into<String>) -> Self {
+        Self {
+            blames_input: true,
+            ..Self::passing(code, message)
         }
     }
 
@@ -65,6 +79,7 @@ impl StageError {
             false => Self {
                 retryable: error.is_retryable(),
                 hand_back: error.hands_back(),
+                blames_input: error.blames_input(),
                 ..Self::permanent(error.code(), message)
             },
         };

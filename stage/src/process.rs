@@ -1,7 +1,8 @@
 //! One delivery: claim its task, keep the lease while the handler works, record, settle.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt as _;
@@ -25,7 +26,12 @@ pub(crate) struct Stage {
     pub(crate) handler: Arc<dyn Handler>,
     pub(crate) settings: Settings,
     pub(crate) consumer: Arc<dyn Consumer>,
+    /// Codes of the tasks whose last attempt here failed for a reason that blames the input.
+    pub(crate) blamed: Mutex<HashMap<TaskId, String>>,
 }
+
+/// Tasks whose last failure is remembered.
+const MOST_BLAMED: usize = 1024;
 
 /// Why work in hand is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,10 +162,14 @@ impl Stage {
             result = self.handle(&work) => Ok(result),
             gone = self.keep(&work, &mut lease, &mut attempt) => Err(gone),
         };
+        let repeats = match &result {
+            Ok(Err(error)) => self.may_repeat(&work, error),
+            _ => false,
+        };
         let ended = match &result {
             Ok(Ok(Outcome::Complete)) => Ended::Completed,
             Ok(Ok(Outcome::Yielded)) => Ended::Yielded,
-            Ok(Err(error)) if self.may_repeat(&work, error) => Ended::Retried,
+            Ok(Err(_)) if repeats => Ended::Retried,
             Ok(Err(_)) => Ended::Failed,
             Err(_) => Ended::Dropped,
         };
@@ -178,7 +188,7 @@ impl Stage {
                 }
                 Ok(Settlement::Ack)
             }
-            Ok(Err(error)) if self.may_repeat(&work, &error) => {
+            Ok(Err(error)) if repeats => {
                 let delay = match error.hand_back {
                     true => self.patience(),
                     false => self.backoff(work.attempt),
@@ -202,8 +212,23 @@ impl Stage {
         }
     }
 
+    /// Whether another attempt is made. Remembers the failure where it blames the input.
     fn may_repeat(&self, work: &Work, error: &StageError) -> bool {
-        error.hand_back || error.retryable && work.attempt < self.settings.max_attempts
+        if error.hand_back {
+            return true;
+        }
+        let mut blamed = self.blamed.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = blamed.remove(&work.task);
+        let is_same = error.blames_input && before.as_ref() == Some(&error.code);
+        let repeats = error.retryable && work.attempt < self.settings.max_attempts && !is_same;
+        if repeats && error.blames_input {
+            // What is forgotten costs a task more attempts, no more.
+            if blamed.len() >= MOST_BLAMED {
+                blamed.clear();
+            }
+            blamed.insert(work.task.clone(), error.code.clone());
+        }
+        repeats
     }
 
     /// A handler that panics must settle its message all the same: nobody else would be given it.

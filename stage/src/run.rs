@@ -76,6 +76,7 @@ pub async fn run(
         handler,
         settings,
         consumer,
+        blamed: Default::default(),
     });
     let mut tasks = JoinSet::new();
     let mut out_of_room = None;

@@ -119,6 +119,7 @@ impl Worker {
                 self.check_room()?;
                 Err(StageError {
                     retryable: true,
+                    blames_input: true,
                     ..error
                 })
             })?;
@@ -152,10 +153,10 @@ impl Worker {
             return Ok(());
         }
         self.check_room()?;
-        Err(StageError {
-            retryable: true,
-            ..StageError::permanent("frames-unlisted", "ffmpeg lost its list of frames")
-        })
+        Err(StageError::of_the_input(
+            "frames-unlisted",
+            "ffmpeg lost its list of frames",
+        ))
     }
 }
 

@@ -49,14 +49,23 @@ impl Handler for Refusing {
 }
 
 async fn refused(refusals: u32, with: fn() -> StageError) -> (JobStatus, u32) {
-    let place = Place::new();
-    let job = job("j1");
-    submit(&place.ports, &job, &request()).await.unwrap();
-    let handler = Refusing::new(Toy::new(&place.ports, 1, None), refusals, with);
     let settings = Settings {
         max_attempts: 2,
         ..settings()
     };
+    refused_with(refusals, with, settings).await
+}
+
+/// How a job ends whose first chunk fails so many times, and after how many attempts.
+async fn refused_with(
+    refusals: u32,
+    with: fn() -> StageError,
+    settings: Settings,
+) -> (JobStatus, u32) {
+    let place = Place::new();
+    let job = job("j1");
+    submit(&place.ports, &job, &request()).await.unwrap();
+    let handler = Refusing::new(Toy::new(&place.ports, 1, None), refusals, with);
     let dynamic: Arc<dyn Handler> = Arc::<Refusing>::clone(&handler);
     let running = Running::start(&place.ports, dynamic, settings);
     let status = place.ended(&job).await.status;
@@ -71,6 +80,25 @@ async fn what_is_handed_back_costs_no_attempt() {
     })
     .await;
     assert_eq!(ended, (JobStatus::Completed, 1));
+}
+
+/// With six attempts allowed, as in earnest.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_blames_the_input_fails_with_the_second_of_a_kind() {
+    let settings = || Settings {
+        max_attempts: 6,
+        retry_delay: Duration::ZERO,
+        ..settings()
+    };
+    let same = || StageError::of_the_input("mp4-frames-differ", "frame 1 is late");
+    let ended = refused_with(6, same, settings()).await;
+    assert_eq!(ended, (JobStatus::Failed, 2));
+    let ended = refused_with(1, same, settings()).await;
+    assert_eq!(ended, (JobStatus::Completed, 2));
+    // An outage says the same again and again, and passes.
+    let outage = || StageError::passing("store-failed", "cannot write");
+    let ended = refused_with(5, outage, settings()).await;
+    assert_eq!(ended, (JobStatus::Completed, 6));
 }
 
 #[tokio::test(flavor = "multi_thread")]
