@@ -6,15 +6,13 @@
 use std::fmt;
 
 use axum::http::{HeaderMap, StatusCode, header};
-use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::Problem;
 
 /// What a key may be used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Upload sources and make jobs of them.
     Submit,
@@ -47,21 +45,15 @@ impl Scope {
 #[derive(Clone)]
 pub struct Keys(Vec<Key>);
 
-#[derive(Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone)]
 struct Key {
     name: String,
-    #[serde(deserialize_with = "digest")]
     sha256: [u8; 32],
     scopes: Vec<Scope>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyFile {
-    #[serde(default)]
-    key: Vec<Key>,
-}
+/// The fields of a key in a file.
+const FIELDS: [&str; 3] = ["name", "sha256", "scopes"];
 
 /// Why keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,11 +78,32 @@ impl Keys {
     /// # Errors
     /// [`KeysError`].
     pub fn parse(text: &str) -> Result<Self, KeysError> {
-        // Not the error's own text, which repeats the line: somebody may have written a key there.
-        let file: KeyFile = toml::from_str(text)
-            .map_err(|error| KeysError::Malformed(error.message().to_owned()))?;
+        // Not the error's whole text, which repeats the line: somebody may have written a key there.
+        let mut file: toml::Table = toml::from_str(text)
+            .map_err(|error| KeysError::Malformed(format!("not TOML: {}", error.message())))?;
+        let tables = match file.remove("key") {
+            Some(toml::Value::Array(tables)) => tables,
+            Some(_) => {
+                return Err(KeysError::Malformed(
+                    "`key` is not a list: write `[[key]]`".to_owned(),
+                ));
+            }
+            None => Vec::new(),
+        };
+        if !file.is_empty() {
+            let what = "there is something beside the tables `[[key]]`";
+            return Err(KeysError::Malformed(what.to_owned()));
+        }
+        let mut keys = Vec::new();
+        for (number, table) in (1..).zip(&tables) {
+            let read = table
+                .as_table()
+                .map_or(Err("it is not a table".to_owned()), read_key);
+            let broken = |what| KeysError::Malformed(format!("key {number}: {what}"));
+            keys.push(read.map_err(broken)?);
+        }
         let mut names = std::collections::HashSet::new();
-        for key in &file.key {
+        for key in &keys {
             let wrong = if !names.insert(key.name.as_str()) {
                 "is there twice: give each a name of its own"
             } else if key.scopes.is_empty() {
@@ -102,10 +115,10 @@ impl Keys {
             };
             return Err(KeysError::Useless(key.name.clone(), wrong));
         }
-        if file.key.is_empty() {
+        if keys.is_empty() {
             return Err(KeysError::None);
         }
-        Ok(Self(file.key))
+        Ok(Self(keys))
     }
 
     /// One key that may do everything.
@@ -186,13 +199,41 @@ fn presented(headers: &HeaderMap) -> Option<&[u8]> {
         .filter(|key| !key.is_empty())
 }
 
-fn digest<'de, D: serde::Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
-    let text = String::deserialize(from)?;
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(text.trim(), &mut bytes).map_err(|_error| {
-        serde::de::Error::custom("64 hexadecimal digits are expected, as of `sha256sum`")
+/// Reads the table of one key.
+fn read_key(table: &toml::Table) -> Result<Key, String> {
+    if let Some(odd) = table.keys().find(|name| !FIELDS.contains(&name.as_str())) {
+        // Of unknown length, and perhaps a key that was put in the wrong place.
+        let odd: String = odd.chars().take(16).collect();
+        return Err(format!(
+            "`{odd}` is not a field: there are `name`, `sha256` and `scopes`"
+        ));
+    }
+    let field = |name: &str| {
+        table
+            .get(name)
+            .ok_or_else(|| format!("`{name}` is missing"))
+    };
+    let text = |name: &str| {
+        let text = field(name)?.as_str();
+        text.ok_or_else(|| format!("`{name}` is not a text"))
+    };
+    let name = text("name")?.to_owned();
+    let mut sha256 = [0; 32];
+    hex::decode_to_slice(text("sha256")?.trim(), &mut sha256).map_err(|_not_hex| {
+        "`sha256` is not 64 hexadecimal digits, as of `sha256sum`".to_owned()
     })?;
-    Ok(bytes)
+    let known = |scope: &toml::Value| {
+        let word = scope.as_str()?;
+        Scope::ALL.into_iter().find(|scope| scope.as_str() == word)
+    };
+    let scopes = field("scopes")?.as_array();
+    let scopes = scopes.and_then(|scopes| scopes.iter().map(known).collect::<Option<Vec<_>>>());
+    let scopes = scopes.ok_or("`scopes` is not a list of `submit`, `read` and `admin`")?;
+    Ok(Key {
+        name,
+        sha256,
+        scopes,
+    })
 }
 
 #[cfg(test)]
@@ -207,14 +248,31 @@ mod tests {
         let error = error.to_string();
         assert!(error.contains("64 hexadecimal digits"), "{error}");
         assert!(!error.contains(secret), "{error}");
-        for text in [
-            "",
-            "[[key]]\nname = \"a\"\n",
-            "[[key]]\nname = \"a\"\nsha256 = \"00\"\nscopes = []\n",
-            "[[key]]\nnaem = \"a\"\n",
+        let digits = "0".repeat(64);
+        let missing_scope =
+            format!("[[key]]\nname = \"a\"\nsha256 = \"{digits}\"\nscopes = [\"all\"]\n");
+        for (text, why) in [
+            ("[[key]]\nname = \"a\"\n", "key 1: `sha256` is missing"),
+            (
+                "[[key]]\nname = \"a\"\nsha256 = \"00\"\nscopes = []\n",
+                "key 1: `sha256` is not 64 hexadecimal digits, as of `sha256sum`",
+            ),
+            (
+                "[[key]]\nnaem = \"a\"\n",
+                "key 1: `naem` is not a field: there are `name`, `sha256` and `scopes`",
+            ),
+            ("[[key]]\nname = 1\n", "key 1: `name` is not a text"),
+            (
+                &missing_scope,
+                "key 1: `scopes` is not a list of `submit`, `read` and `admin`",
+            ),
+            ("key = 1", "`key` is not a list: write `[[key]]`"),
+            ("keys = 1", "there is something beside the tables `[[key]]`"),
         ] {
-            assert!(Keys::parse(text).is_err(), "{text}");
+            let error = Keys::parse(text).unwrap_err().to_string();
+            assert_eq!(error, format!("cannot understand the keys: {why}"));
         }
+        assert!(Keys::parse("").is_err());
         assert!(Keys::single("short").is_err());
     }
 

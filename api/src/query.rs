@@ -1,27 +1,31 @@
 //! What stands behind the `?` of a URL.
 
-use axum::extract::{FromRequestParts, Query};
 use axum::http::StatusCode;
-use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
+use percent_encoding::percent_decode_str;
 
 use crate::Problem;
 
-/// A query, or the problem with it.
-#[derive(Debug)]
-pub(crate) struct Asked<T>(pub(crate) T);
+/// Decodes the pairs of a query, in their order.
+///
+/// # Errors
+/// `query-malformed` where it is not UTF-8.
+pub(crate) fn pairs(query: Option<&str>) -> Result<Vec<(String, String)>, Problem> {
+    let parts = query.unwrap_or_default().split('&');
+    let pairs = parts.filter(|part| !part.is_empty()).map(|part| {
+        let (name, value) = part.split_once('=').unwrap_or((part, ""));
+        Ok((decoded(name)?, decoded(value)?))
+    });
+    pairs.collect()
+}
 
-impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Asked<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Problem> {
-        let Query(value) = Query::try_from_uri(&parts.uri).map_err(|error| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "query-invalid",
-                format!("cannot understand the query: {}", error.body_text()),
-            )
-        })?;
-        Ok(Self(value))
+fn decoded(text: &str) -> Result<String, Problem> {
+    let text = text.replace('+', " ");
+    match percent_decode_str(&text).decode_utf8() {
+        Ok(text) => Ok(text.into_owned()),
+        Err(_) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "query-malformed",
+            "the query is not UTF-8",
+        )),
     }
 }

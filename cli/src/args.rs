@@ -56,8 +56,10 @@ pub(crate) enum Command {
     /// Run the HTTP service: takes uploads, transcodes them, gives the outputs out
     Serve(ServeArgs),
     /// Run the HTTP service alone, for workers elsewhere: on Kafka, S3 and Redis
+    #[cfg_attr(not(feature = "cluster"), command(hide = true))]
     Api(ServeArgs),
     /// Run a worker alone: as many as there is work for, on Kafka, S3 and Redis
+    #[cfg_attr(not(feature = "cluster"), command(hide = true))]
     Worker(ServeArgs),
     /// Make the topics on Kafka, or look whether they are as they should be
     #[cfg(feature = "cluster")]
@@ -82,7 +84,7 @@ pub(crate) enum Command {
 pub(crate) struct TranscodeArgs {
     /// The video or audio file
     pub(crate) input: PathBuf,
-    /// The folder for the outputs; made if it is missing
+    /// The folder for the outputs; created if it is missing
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
     /// A built-in profile's name or a profile file
@@ -94,8 +96,9 @@ pub(crate) struct TranscodeArgs {
     /// How much of the decoding is recorded for `verify --source`
     #[arg(long, value_enum, default_value_t = ProofArg::Seams)]
     pub(crate) proof: ProofArg,
-    /// The longest window in seconds [default: chosen by the planner]
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    /// The longest window, such as 10s or 1m; a bare number is seconds [default: chosen by the
+    /// planner]
+    #[arg(long, value_name = "TIME", value_parser = crate::config::window)]
     pub(crate) window: Option<u32>,
     /// How the source is read
     #[arg(long, value_enum, default_value_t = ViaArg::Path)]
@@ -137,23 +140,6 @@ impl From<ProofArg> for Proof {
             ProofArg::EveryFrame => Self::EveryFrame,
         }
     }
-}
-
-/// Seconds with decimals, as milliseconds.
-fn seconds(text: &str) -> Result<u32, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_not_a_number| format!("`{text}` is not a number of seconds"))?;
-    if !(0.1..=86_400.0).contains(&seconds) {
-        return Err(format!("`{text}` is not between 0.1 and 86400 seconds"));
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "checked just above"
-    )]
-    let ms = (seconds * 1000.0).round() as u32;
-    Ok(ms)
 }
 
 #[derive(Debug, clap::Args)]

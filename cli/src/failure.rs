@@ -12,9 +12,9 @@ use reelmill_stage::StageError;
 pub(crate) enum Exit {
     /// It was tried and did not succeed.
     Failed = 1,
-    /// It was asked for wrongly.
+    /// It was asked for wrongly: options, settings, or a file named that is not there.
     Usage = 2,
-    /// ffmpeg, ffprobe or an encoder is missing.
+    /// ffmpeg, ffprobe or an encoder is missing, or no service answers.
     Dependency = 3,
 }
 

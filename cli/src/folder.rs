@@ -203,6 +203,50 @@ impl OutputFolder {
     }
 }
 
+/// Endings by which media files are known: a folder of such a name is most likely a mistake.
+const MEDIA_ENDINGS: &[&str] = &[
+    "aac", "avi", "flac", "m3u8", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "mpd", "mpg", "ogg",
+    "opus", "ts", "wav", "webm",
+];
+
+/// Refuses what was named for `-o` and is a file, a URL or most likely meant as a file. A folder
+/// that exists may have any name, and so may one that is written with a slash at its end.
+pub(crate) fn is_for_a_folder(path: &Path) -> Result<(), Failure> {
+    let refuse = |what: String| Err(Failure::usage(format!("{what}; `-o` needs a folder")));
+    if url_scheme(path.as_os_str()).is_some() {
+        return refuse(format!("`{}` is a URL", path.display()));
+    }
+    for part in path.ancestors().filter(|part| !part.as_os_str().is_empty()) {
+        match std::fs::metadata(part) {
+            Ok(meta) if meta.is_dir() => break,
+            Ok(_) => return refuse(format!("`{}` is a file", part.display())),
+            // Missing, or not to be looked at: whoever makes the folder says why.
+            Err(_) => {}
+        }
+    }
+    let ending = path.extension().unwrap_or_default().to_string_lossy();
+    let is_media = MEDIA_ENDINGS.contains(&ending.to_ascii_lowercase().as_str());
+    let has_slash = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    if is_media && !has_slash && !path.is_dir() {
+        let name = path.display();
+        return refuse(format!(
+            "`{name}` is a file's name (write `{name}/` for a folder of that name)"
+        ));
+    }
+    Ok(())
+}
+
+/// The scheme of a URL such as `https://host/path`; `None` for a path.
+pub(crate) fn url_scheme(text: &OsStr) -> Option<&str> {
+    let (scheme, _) = text.to_str()?.split_once("://")?;
+    let mut bytes = scheme.bytes();
+    let begins = bytes
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic());
+    let goes_on = bytes.all(|byte| byte.is_ascii_alphanumeric() || b"+.-".contains(&byte));
+    (begins && goes_on).then_some(scheme)
+}
+
 /// Refuses a source that lies where a job in `dir` may write or clean up: no option makes it right
 /// to overwrite what is being read.
 pub(crate) fn spares_the_source(dir: &Path, source: &Path) -> Result<(), Failure> {
@@ -287,8 +331,12 @@ fn read(path: &Path) -> Result<Option<Certificate>, Failure> {
             path.display()
         ))
     };
-    let certificate: Certificate =
-        serde_json::from_slice(&bytes).map_err(|error| broken(error.to_string()))?;
+    let certificate: Certificate = serde_json::from_slice(&bytes).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        broken(format!(
+            "line {line}, column {column} is not as reelmill writes it"
+        ))
+    })?;
     if certificate.version > reelmill_common::certificate::VERSION {
         return Err(broken(format!(
             "version {} is newer than this reelmill",

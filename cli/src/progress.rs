@@ -8,6 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use reelmill_common::job::Phase;
 use reelmill_ledger::JobRecord;
 
+use crate::report::noted;
+
 /// How often a line is printed where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -76,12 +78,25 @@ impl Progress {
 
     /// Says a sentence without breaking the bar.
     pub(crate) fn say(&self, words: &str) {
+        if !matches!(self.show, Show::Nothing) {
+            self.print(words);
+        }
+    }
+
+    /// Prints notes, also where no progress is shown: who hears nothing takes the outputs for the
+    /// whole source.
+    pub(crate) fn note<'n>(&self, notes: impl IntoIterator<Item = &'n String>) {
+        for note in notes {
+            self.print(&noted(note));
+        }
+    }
+
+    fn print(&self, words: &str) {
         // Whoever reads may go away in mid-job; `eprintln!` would panic then.
         let line = || drop(writeln!(std::io::stderr(), "{words}"));
         match &self.show {
-            Show::Nothing => {}
             Show::Terminal(Some(bar)) => bar.suspend(line),
-            Show::Lines | Show::Terminal(None) => line(),
+            _ => line(),
         }
     }
 

@@ -23,7 +23,7 @@ pub(crate) struct Report {
     /// Times real time, of what this run encoded; 0 where it encoded no picture.
     pub(crate) speed: f64,
     pub(crate) timings: Timings,
-    /// What is left out, guessed, damaged or changed: one sentence each.
+    /// What is left out, guessed, cut, damaged or changed: one sentence each.
     pub(crate) notes: Vec<String>,
 }
 
@@ -81,6 +81,11 @@ impl<'a> FailureReport<'a> {
             detail: &failure.detail,
         }
     }
+}
+
+/// A note as a line for people.
+pub(crate) fn noted(note: &str) -> String {
+    format!("note: {note}")
 }
 
 /// The progressive files of a certificate, as a user knows them.

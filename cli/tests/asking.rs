@@ -206,7 +206,7 @@ fn what_goes_wrong_is_one_sentence() {
     let mut command = asked.command(&["jobs", "submit", &source, "--profile", "h264-360p"]);
     run(&mut command).refused(1, &["h264-360p"]);
     let mut command = asked.command(&["jobs", "submit", "/nowhere.mp4"]);
-    run(&mut command).refused(1, &["/nowhere.mp4"]);
+    run(&mut command).refused(2, &["/nowhere.mp4"]);
 
     // What is no media is a job that failed, in its own words.
     let text = asked.out("text.mp4");

@@ -123,7 +123,7 @@ fn a_finished_folder_of_something_else_is_kept_without_force() {
     run(&mut transcode(&desk.source, &desk.out, &two))
         .refused(1, &[&["profile"][..], &way_out].concat());
     run(desk.command().args(["--proof", "every-frame"]))
-        .refused(1, &[&["another proof"][..], &way_out].concat());
+        .refused(1, &[&["`--proof seams`"][..], &way_out].concat());
     assert_eq!(snapshot(&desk.out), before, "a refusal changed the folder");
 
     // With force: the new outputs, and of the old ones nothing.
@@ -443,9 +443,9 @@ fn a_source_is_never_overwritten_by_its_own_outputs() {
 fn a_folder_that_cannot_be_made_is_named() {
     let desk = Desk::new("1");
     let profile = desk.profile(&[240], "[\"mp4\"]");
-    run(&mut transcode(&desk.source, &desk.source, &profile)).refused(1, &["source.mp4"]);
+    run(&mut transcode(&desk.source, &desk.source, &profile)).refused(2, &["source.mp4"]);
     let below = desk.source.join("out");
-    run(&mut transcode(&desk.source, &below, &profile)).refused(1, &["source.mp4/out"]);
+    run(&mut transcode(&desk.source, &below, &profile)).refused(2, &["source.mp4"]);
     let dev = Path::new("/proc/reelmill-out");
     let ran = run(&mut transcode(&desk.source, dev, &profile)).refused(1, &["/proc/reelmill-out"]);
     assert!(ran.took < Duration::from_secs(20));

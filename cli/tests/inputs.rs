@@ -44,12 +44,24 @@ fn renditions(report: &Value) -> Vec<String> {
         .collect()
 }
 
+/// Refused for what is in it.
 #[track_caller]
 fn refused_soon(source: &Path, words: &[&str]) {
+    refused_soon_with(1, source, words);
+}
+
+/// Refused as a source that nobody could name.
+#[track_caller]
+fn not_a_source(source: &Path, words: &[&str]) {
+    refused_soon_with(2, source, words);
+}
+
+#[track_caller]
+fn refused_soon_with(code: i32, source: &Path, words: &[&str]) {
     let dir = folder();
     let out = dir.path().join("out");
     let ran = Running::start(&mut transcode(source, &out, "h264-1080p")).wait(SOON);
-    ran.refused(1, words);
+    ran.refused(code, words);
     assert!(!is_there(&out), "{source:?} left something behind");
 }
 
@@ -57,14 +69,14 @@ fn refused_soon(source: &Path, words: &[&str]) {
 fn what_is_no_file_with_something_in_it_is_refused() {
     let dir = folder();
     let at = |name: &str| dir.path().join(name);
-    refused_soon(&at("missing.mp4"), &["missing.mp4", "does not exist"]);
+    not_a_source(&at("missing.mp4"), &["missing.mp4", "does not exist"]);
     std::fs::write(at("empty.mp4"), "").unwrap();
     refused_soon(&at("empty.mp4"), &["empty.mp4", "is empty"]);
-    refused_soon(dir.path(), &["is a folder", "regular file"]);
-    refused_soon(Path::new("/dev/zero"), &["/dev/zero", "device"]);
-    refused_soon(&at("missing/../x.mp4"), &["x.mp4", "does not exist"]);
+    not_a_source(dir.path(), &["is a folder", "regular file"]);
+    not_a_source(Path::new("/dev/zero"), &["/dev/zero", "device"]);
+    not_a_source(&at("missing/../x.mp4"), &["x.mp4", "does not exist"]);
     std::os::unix::fs::symlink("nowhere", at("dangling.mp4")).unwrap();
-    refused_soon(&at("dangling.mp4"), &["dangling.mp4", "does not exist"]);
+    not_a_source(&at("dangling.mp4"), &["dangling.mp4", "does not exist"]);
     std::os::unix::fs::symlink("loop.mp4", at("loop.mp4")).unwrap();
     refused_soon(&at("loop.mp4"), &["loop.mp4"]);
     refused_soon(&second().join(""), &["clip.mp4/", "Not a directory"]);
@@ -75,11 +87,11 @@ fn a_pipe_is_not_waited_for() {
     let dir = folder();
     let pipe = dir.path().join("pipe.mp4");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    refused_soon(&pipe, &["pipe.mp4", "is a pipe"]);
+    not_a_source(&pipe, &["pipe.mp4", "is a pipe"]);
     // Nor does it do as a profile for long, or as what is verified against.
     let socket = dir.path().join("socket.mp4");
     let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-    refused_soon(&socket, &["socket.mp4", "device or socket"]);
+    not_a_source(&socket, &["socket.mp4", "device or socket"]);
 }
 
 #[test]
@@ -101,7 +113,7 @@ fn a_file_that_may_not_be_read_is_refused() {
         plain
     };
     run(&mut command).refused(
-        1,
+        2,
         &["secret.mp4", "cannot be read by this user", "permissions"],
     );
     assert!(!is_there(&out));
@@ -149,6 +161,8 @@ fn names_mean_nothing() {
             .arg(&profile);
         let mut out = OsStr::new("./").to_owned();
         out.push(name);
+        // With a slash, since a name such as `movie.mp4` is refused.
+        out.push("/");
         command
             .arg("-o")
             .arg(&out)
@@ -185,7 +199,7 @@ fn names_mean_nothing() {
     // What is no text cannot be told to others: a sentence, no panic.
     let source = dir.path().join(OsStr::from_bytes(b"\xff.mp4"));
     std::fs::copy(second(), &source).unwrap();
-    refused_soon(&source, &["not UTF-8", "rename it"]);
+    not_a_source(&source, &["not UTF-8", "rename it"]);
 }
 
 #[test]

@@ -55,6 +55,22 @@ fn help_names_every_command_and_the_exit_codes() {
     );
 }
 
+/// A build without the backends of a cluster does not offer what needs one.
+#[test]
+fn help_shows_what_this_build_can_do() {
+    let cluster = cfg!(feature = "cluster");
+    let shown = |args: &[&str], words: &[&str]| {
+        let help = run(reelmill().args(args)).ended(0).stdout;
+        for word in words {
+            assert_eq!(help.contains(word), cluster, "`{word}` in {help}");
+        }
+    };
+    shown(&["--help"], &["\n  api ", "\n  worker ", "\n  topics "]);
+    let flags = ["--queue", "--store", "--ledger", "--roles", "--kafka-group"];
+    shown(&["serve", "--help"], &flags);
+    shown(&["config", "print"], &["kafka_group", "s3_region", "queue"]);
+}
+
 #[test]
 fn wrong_usage_ends_with_2() {
     let dir = folder();
@@ -142,7 +158,8 @@ fn a_missing_ffmpeg_ends_with_3_and_leaves_nothing() {
     run(empty_path.env("PATH", dir.path())).refused(3, &["`ffmpeg` was not found"]);
     // `true` is there and is no ffmpeg.
     let mut other = transcode(&second(), &out, "h264-1080p");
-    run(other.arg("--ffmpeg").arg(on_path("true").unwrap())).refused(3, &["is it ffmpeg?"]);
+    run(other.arg("--ffmpeg").arg(on_path("true").unwrap()))
+        .refused(3, &["does not print a version as ffmpeg does", "--ffmpeg"]);
     // The argument wins over the variable.
     let mut both = transcode(&second(), &dir.path().join("ok"), quick(dir.path()));
     both.env("REELMILL_FFMPEG", "/nonexistent/ffmpeg");
@@ -238,7 +255,7 @@ fn a_failure_in_json_says_what_and_why() {
     let dir = folder();
     let missing = dir.path().join("missing.mp4");
     let mut command = transcode(&missing, &dir.path().join("out"), "h264-1080p");
-    let ran = run(command.arg("--json")).refused(1, &["missing.mp4"]);
+    let ran = run(command.arg("--json")).refused(2, &["missing.mp4"]);
     let report = ran.json();
     assert_eq!(report["status"], "failed");
     assert_eq!(report["code"], "source-missing");
@@ -299,7 +316,7 @@ fn quiet_is_silent_until_something_is_wrong() {
         assert!(ran.stdout.contains("output_240p.mp4"));
     }
     let mut command = transcode(&dir.path().join("no.mp4"), &out, "h264-1080p");
-    run(command.arg("-q")).refused(1, &["no.mp4"]);
+    run(command.arg("-q")).refused(2, &["no.mp4"]);
 }
 
 /// A reader that goes away is no reason for a panic, least of all in the middle of a job.

@@ -132,7 +132,17 @@ fn what_is_right_is_verified() {
                 command.arg("--source").arg(source);
             }
             let ran = run(&mut command).ended(0);
-            assert!(ran.stdout.starts_with("verified: "), "{ran:#?}");
+            let lines: Vec<&str> = ran.stdout.lines().collect();
+            let files = snapshot(out).len() - 2;
+            let of_source = source.map_or("", |_| " and 150 frames of the source");
+            let last = format!("verified: {files} files{of_source} are as certified");
+            assert_eq!(lines.last(), Some(&last.as_str()), "{ran:#?}");
+            // Each output by itself, so that no two are added up.
+            for path in ["output_120p.mp4", "hls/120p.mp4"] {
+                let begins = format!("{path}: 150 frames");
+                let line = lines.iter().find(|line| line.starts_with(&begins));
+                assert!(line.is_some(), "{begins}: {ran:#?}");
+            }
             let report = run(command.arg("--json")).ended(0).json();
             assert_eq!(report["status"], "verified");
             assert_eq!(report["problems"], serde_json::json!([]));
@@ -385,7 +395,7 @@ fn another_source_is_found() {
     let other = clip("160x120", "25", "6");
     Spoilt::seams().is_found(Some(&other), &["clip.mp4", "is not the source"]);
     let missing = Path::new("/nonexistent/source.avi");
-    run(&mut Spoilt::seams().command(Some(missing))).refused(1, &["/nonexistent/source.avi"]);
+    run(&mut Spoilt::seams().command(Some(missing))).refused(2, &["/nonexistent/source.avi"]);
 }
 
 /// The source with a few pixels of one frame inverted, in a folder whose certificate takes the

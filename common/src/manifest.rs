@@ -87,6 +87,17 @@ pub enum Proof {
     EveryFrame,
 }
 
+impl Proof {
+    /// Its name, as `--proof` takes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seams => "seams",
+            Self::EveryFrame => "every-frame",
+        }
+    }
+}
+
 /// How the picture is cut and encoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VideoPlan {

@@ -24,11 +24,11 @@ pub enum MediaError {
         program: PathBuf,
     },
     /// The program is there and cannot be used.
-    #[error("`{}` cannot be used: {reason}", program.display())]
+    #[error("`{}` cannot be used: {reason}: name ffmpeg 5.1 or later with --ffmpeg", program.display())]
     Unusable {
         /// The program.
         program: PathBuf,
-        /// Why not, and the way out.
+        /// Why not.
         reason: String,
     },
     /// The program is not of the version that the job was planned for.
@@ -113,10 +113,12 @@ pub enum MediaError {
         max: usize,
     },
     /// The disk is full.
-    #[error("no space is left on the disk while ffmpeg was to {action}: free some and run again")]
+    #[error("no space is left for `{}` while ffmpeg was to {action}: free some and run again", dir.display())]
     NoSpace {
         /// What it was to do.
         action: &'static str,
+        /// The folder that it wrote to.
+        dir: PathBuf,
     },
     /// What it printed or wrote is not what was expected.
     #[error("cannot understand what ffmpeg gave when it was to {action}: {reason}")]
@@ -155,6 +157,17 @@ impl Retryable for MediaError {
                 | Self::Start { .. }
                 | Self::NoSpace { .. }
         )
+    }
+
+    /// A crash comes of the bytes, and so does what needs more memory than it may have.
+    fn blames_input(&self) -> bool {
+        use nix::sys::signal::Signal::{SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV};
+        let crashes = [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGSEGV];
+        match self {
+            Self::Killed { signal, .. } => crashes.iter().any(|crash| *crash as i32 == *signal),
+            Self::OutOfMemory { .. } => true,
+            _ => false,
+        }
     }
 
     /// Another machine may have the right version.

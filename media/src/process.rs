@@ -113,6 +113,7 @@ pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended,
     let program = invocation.program.clone();
     let mut tail = Tail::new(invocation.connects.clone());
     let command = invocation.command();
+    let dir = invocation.dir.clone();
     let mut running = start(invocation).await?;
     tracing::debug!(action, "started");
     let group = running.group;
@@ -157,7 +158,7 @@ pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended,
     running.ended = true;
     count_exit(action, &status_word(status));
     tail.finish();
-    judge(action, status, command, &tail)?;
+    judge(action, status, command, dir, &tail)?;
     Ok(Ended {
         complaints: tail.complaints(),
         tail: tail.text(),
@@ -208,12 +209,13 @@ fn judge(
     action: &'static str,
     status: ExitStatus,
     command: String,
+    dir: PathBuf,
     tail: &Tail,
 ) -> Result<(), MediaError> {
     let tail = tail.text();
     // Asked first: ffmpeg 5.1 ends with 0 when it had no room for the end of a file.
     if tail.contains("No space left on device") || tail.contains("Disk quota exceeded") {
-        return Err(MediaError::NoSpace { action });
+        return Err(MediaError::NoSpace { action, dir });
     }
     if status.success() {
         return Ok(());

@@ -100,7 +100,7 @@ impl Tools {
             let main = Program::ask(ffmpeg?, scratch).await?;
             if main.libavcodec < OLDEST_LIBAVCODEC {
                 let version = main.version;
-                let reason = format!("version {version} is older than 5.1: install a newer ffmpeg");
+                let reason = format!("version {version} is older than 5.1");
                 return Err(MediaError::Unusable {
                     program: main.path,
                     reason,
@@ -190,7 +190,7 @@ impl Program {
             }),
             None => Err(MediaError::Unusable {
                 program: path,
-                reason: "it does not print a version as ffmpeg does: is it ffmpeg?".to_owned(),
+                reason: "it does not print a version as ffmpeg does".to_owned(),
             }),
         }
     }

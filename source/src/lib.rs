@@ -3,6 +3,7 @@
 //! A file is opened by its path. A source in the store is opened by an address on loopback, behind
 //! which this process serves its bytes from a cache on disk, as ffmpeg asks for them.
 
+use std::io::Read as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -150,6 +151,37 @@ impl Sources {
         match location {
             Location::Path(path) => Ok(Opened::file(path.clone())),
             Location::Stored { job } => self.serve(self.load(job.as_str(), job).await?).await,
+        }
+    }
+
+    /// Reads the first bytes of a source, at most `most`.
+    ///
+    /// # Errors
+    /// The file or the store cannot be read.
+    pub async fn beginning(&self, location: &Location, most: u64) -> Result<Vec<u8>, SourceError> {
+        match location {
+            Location::Path(path) => {
+                let named = path.clone();
+                let path = path.clone();
+                let read = tokio::task::spawn_blocking(move || {
+                    let mut bytes = Vec::new();
+                    let file = std::fs::File::open(&path);
+                    file.and_then(|file| file.take(most).read_to_end(&mut bytes))
+                        .map(|_length| bytes)
+                });
+                let read = read.await.map_err(std::io::Error::other).flatten();
+                read.map_err(|source| SourceError::Io {
+                    path: named,
+                    source,
+                })
+            }
+            Location::Stored { job } => {
+                let key = reelmill_common::key::segment(job, 0);
+                let store = &self.stored(job.as_str())?.store;
+                let bytes = store.get_range(&key, 0..most).await;
+                let bytes = bytes.map_err(|error| stored::from_store(&key, error))?;
+                Ok(bytes.into())
+            }
         }
     }
 

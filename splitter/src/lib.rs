@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reelmill_common::job::Phase;
-use reelmill_common::manifest::{Manifest, SourceInfo};
+use reelmill_common::manifest::Manifest;
 use reelmill_common::request::JobRequest;
-use reelmill_common::{JobId, Retryable as _, key};
+use reelmill_common::{JobId, key};
 use reelmill_ledger::NewJob;
-use reelmill_media::{Input, MediaError, Tools, probe, scan};
+use reelmill_media::{Input, Tools, probe, scan};
 use reelmill_source::Sources;
 use reelmill_stage::{
     Handler, Outcome, Ports, StageError, Work, create_json, load_json, manifest, planned,
@@ -22,12 +22,14 @@ mod admit;
 mod cost;
 mod early;
 mod plan;
+mod refusal;
 mod spread;
 mod summary;
 mod windows;
 
 use early::Packets;
 use plan::{Facts, plan};
+use refusal::not_media;
 use summary::Scanner;
 
 /// Plans jobs.
@@ -102,9 +104,13 @@ impl Splitter {
         // By the name that was asked for, whatever a link leads to.
         let describing = self.sources.describe(&request.name, &request.location);
         let probing = probe::probe(tools, &input, dir);
-        let mut looking = pin!(async { tokio::join!(describing, probing, tools.encoders()) });
+        let beginning = self
+            .sources
+            .beginning(&request.location, refusal::BEGINNING);
+        let mut looking =
+            pin!(async { tokio::join!(describing, probing, tools.encoders(), beginning) });
         let wants_picture = !request.profile.video.is_empty();
-        let (source, probed, encoders) = loop {
+        let (source, probed, encoders, beginning) = loop {
             tokio::select! {
                 looked = &mut looking => break looked,
                 ended = &mut scanning, if wants_picture && scanned.is_none() => scanned = Some(ended),
@@ -112,7 +118,11 @@ impl Splitter {
         };
         let source = source?;
         opened.check()?;
-        let probed = probed.map_err(|error| not_media(&source, &error))?;
+        let beginning = beginning?;
+        if let Some(kind) = refusal::image(&beginning) {
+            return Err(refusal::is_an_image(&source, kind));
+        }
+        let probed = probed.map_err(|error| not_media(&source, &error, &beginning))?;
         admit::encoders(&request.profile, encoders?)?;
         admit::streams(&source, &probed)?;
 
@@ -131,7 +141,7 @@ impl Splitter {
                 None => scanning.await,
             };
             opened.check()?;
-            scanned.map_err(|error| not_media(&source, &error))?;
+            scanned.map_err(|error| not_media(&source, &error, &beginning))?;
             summary = packets.finish();
             admit::picture(&source, stream, summary.as_ref(), request.trusted)?;
         }
@@ -152,33 +162,5 @@ impl Splitter {
             summary,
             left_out,
         }))
-    }
-}
-
-/// ffprobe's refusal in words for whoever sent the source.
-fn not_media(source: &SourceInfo, error: &MediaError) -> StageError {
-    match error {
-        MediaError::Failed { words, .. } => StageError::permanent(
-            "not-media",
-            format!(
-                "`{}` is not a media file that can be opened: check what it is",
-                source.name
-            ),
-        )
-        .with_detail(&words.tail)
-        .with_command(&words.command),
-        // Time alone says nothing of the source: a disk may have been slow.
-        MediaError::OutOfMemory { .. }
-        | MediaError::TooMuchCpu { .. }
-        | MediaError::TooMuchOutput { .. } => {
-            let message = format!(
-                "`{}` is refused: reading its header takes more than it may ({error})",
-                source.name
-            );
-            StageError::permanent("not-media", message)
-                .with_detail(error.detail())
-                .with_command(error.command())
-        }
-        other => StageError::of(other),
     }
 }

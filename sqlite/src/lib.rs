@@ -77,7 +77,8 @@ impl<E: From<Failure>> Db<E> {
     /// # Errors
     /// The file cannot be opened, is of another kind, or was written by a newer reelmill.
     pub fn open(path: &Path, schema: &Schema) -> Result<Self, E> {
-        let connection = connect(path, schema).map_err(|source| failure("open", source))?;
+        let connection = connect(path, schema);
+        let connection = connection.map_err(|source| failure("open", source, Some(path)))?;
         Ok(Self {
             connection: Arc::new(Mutex::new(connection)),
             error: PhantomData,
@@ -100,9 +101,12 @@ impl<E: From<Failure>> Db<E> {
             // After a panic SQLite has rolled back, so the connection is as good as before.
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
             work(&mut connection)
+                .map_err(|source| failure(action, source, connection.path().map(Path::new)))
         });
-        let result = result.await.unwrap_or_else(|panic| Err(panic.into()));
-        result.map_err(|source| failure(action, source).into())
+        match result.await {
+            Ok(result) => result.map_err(E::from),
+            Err(panic) => Err(failure(action, panic.into(), None).into()),
+        }
     }
 }
 
@@ -207,14 +211,19 @@ fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::DiskFull)
 }
 
-fn failure(action: &'static str, source: BoxError) -> Failure {
+/// `path` is that of the file, which the error of a full disk names.
+fn failure(action: &'static str, source: BoxError, path: Option<&Path>) -> Failure {
     let is = |what: fn(&rusqlite::Error) -> bool| {
         source.downcast_ref::<rusqlite::Error>().is_some_and(what)
     };
     let (retryable, full) = (is(is_busy), is(is_full));
     let source = match full {
         // The kind by which a full disk is known, whatever filled it.
-        true => std::io::Error::new(std::io::ErrorKind::StorageFull, source).into(),
+        true => {
+            let path = path.unwrap_or(Path::new(""));
+            let what = format!("`{}`: {source}", path.display());
+            std::io::Error::new(std::io::ErrorKind::StorageFull, what).into()
+        }
         false => source,
     };
     Failure {

@@ -71,6 +71,14 @@ impl DirectoryStore {
     ) -> Result<T, StoreError> {
         let root = Arc::clone(&self.root);
         match tokio::task::spawn_blocking(move || work(&root)).await {
+            Ok(Err(StoreError::Full { key, source })) => {
+                // A key does not say which disk is full.
+                let source = format!("`{}`: {source}", self.root.display());
+                Err(StoreError::Full {
+                    key,
+                    source: io::Error::new(io::ErrorKind::StorageFull, source).into(),
+                })
+            }
             Ok(answer) => answer,
             Err(source) => Err(StoreError::Backend {
                 action,

@@ -81,7 +81,7 @@ pub(super) async fn list(
     Id(id): Id,
 ) -> Result<Json<OutputList>, Problem> {
     let record = jobs::record(&api, &id).await?;
-    let Some(outputs) = jobs::outputs(&api, &id).await? else {
+    let Some(delivered) = jobs::delivered(&api, &id).await? else {
         return Err(Problem::new(
             StatusCode::CONFLICT,
             "job-not-completed",
@@ -91,7 +91,11 @@ pub(super) async fn list(
             ),
         ));
     };
-    let outputs = outputs.iter().map(|output| shown(&id, output)).collect();
+    let outputs = delivered
+        .outputs
+        .iter()
+        .map(|output| shown(&id, output))
+        .collect();
     Ok(Json(OutputList { outputs }))
 }
 
@@ -138,9 +142,9 @@ pub(super) async fn file(
             .await?
             .ok_or_else(unknown);
     }
-    let outputs = jobs::outputs(&api, &id).await?.ok_or_else(unknown)?;
+    let delivered = jobs::delivered(&api, &id).await?.ok_or_else(unknown)?;
     // Only what the certificate names: a path is never made a key before it was found there.
-    let output = outputs.iter().find(|output| output.path == path);
+    let output = delivered.outputs.iter().find(|output| output.path == path);
     let output = output.ok_or_else(unknown)?;
     let key = key::output(&id, &output.path).map_err(|_error| unknown())?;
     match api.ports.store.head(&key).await {

@@ -34,7 +34,7 @@ const MIN_STEP: Duration = Duration::from_millis(500);
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     facts: Mutex<HashMap<JobId, Arc<Facts>>>,
-    outputs: Mutex<HashMap<JobId, Arc<Vec<Output>>>>,
+    delivered: Mutex<HashMap<JobId, Arc<Delivered>>>,
     progress: Mutex<HashMap<JobId, VecDeque<(Instant, u64)>>>,
 }
 
@@ -45,6 +45,17 @@ pub(crate) struct Facts {
     pub(crate) source: Option<(String, u64, Sha256)>,
     /// Frames per second of the source.
     pub(crate) frame_rate: Option<f64>,
+    /// The plan's notes.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The part of a certificate that clients see in the job.
+#[derive(Debug)]
+pub(crate) struct Delivered {
+    /// Every file.
+    pub(crate) outputs: Vec<Output>,
+    /// The notes of every stage.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A file that a job delivered.
@@ -64,7 +75,7 @@ impl Memory {
     /// Forgets a job.
     pub(crate) fn forget(&self, job: &JobId) {
         lock(&self.facts).remove(job);
-        lock(&self.outputs).remove(job);
+        lock(&self.delivered).remove(job);
         lock(&self.progress).remove(job);
     }
 
@@ -144,6 +155,7 @@ pub(crate) async fn facts(api: &Api, record: &JobRecord) -> Result<Arc<Facts>, P
                     manifest.source.sha256,
                 )),
                 frame_rate: rate.map(|(num, den)| f64::from(num) / f64::from(den.max(1))),
+                notes: manifest.notes,
             }
         }
         None => {
@@ -151,6 +163,7 @@ pub(crate) async fn facts(api: &Api, record: &JobRecord) -> Result<Arc<Facts>, P
             Facts {
                 source: stored.map(|source| (source.name, source.size, source.sha256)),
                 frame_rate: None,
+                notes: Vec::new(),
             }
         }
     };
@@ -163,10 +176,10 @@ pub(crate) async fn facts(api: &Api, record: &JobRecord) -> Result<Arc<Facts>, P
     Ok(facts)
 }
 
-/// What a job delivered, as its certificate names it; `None` while it has none.
-pub(crate) async fn outputs(api: &Api, job: &JobId) -> Result<Option<Arc<Vec<Output>>>, Problem> {
-    if let Some(outputs) = lock(&api.memory.outputs).get(job) {
-        return Ok(Some(Arc::clone(outputs)));
+/// Reads what a job delivered from its certificate; `None` while it has none.
+pub(crate) async fn delivered(api: &Api, job: &JobId) -> Result<Option<Arc<Delivered>>, Problem> {
+    if let Some(delivered) = lock(&api.memory.delivered).get(job) {
+        return Ok(Some(Arc::clone(delivered)));
     }
     let store = api.ports.store.as_ref();
     let Some(certificate) = load_json::<Certificate>(store, &key::certificate(job)).await? else {
@@ -178,11 +191,14 @@ pub(crate) async fn outputs(api: &Api, job: &JobId) -> Result<Option<Arc<Vec<Out
         bytes: output.bytes,
         sha256: output.sha256,
     });
-    let outputs = Arc::new(outputs.collect());
-    let mut known = lock(&api.memory.outputs);
+    let delivered = Arc::new(Delivered {
+        outputs: outputs.collect(),
+        notes: certificate.notes,
+    });
+    let mut known = lock(&api.memory.delivered);
     make_room(&mut known, job);
-    known.insert(job.clone(), Arc::clone(&outputs));
-    Ok(Some(outputs))
+    known.insert(job.clone(), Arc::clone(&delivered));
+    Ok(Some(delivered))
 }
 
 fn content_type(path: &str, has_picture: bool) -> &'static str {

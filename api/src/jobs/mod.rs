@@ -7,22 +7,22 @@ mod view;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{FromRequestParts, RawPathParams, State};
+use axum::extract::{FromRequestParts, RawPathParams, RawQuery, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use reelmill_common::JobId;
 use reelmill_common::job::JobStatus;
 use reelmill_ledger::JobRecord;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use memory::{Memory, Output, outputs};
+pub(crate) use memory::{Memory, Output, delivered};
 pub(crate) use view::{Job, Status};
 
-use crate::query::Asked;
+use crate::query::pairs;
 use crate::{Api, Problem};
 
 /// How many jobs a page has at most.
@@ -79,7 +79,7 @@ pub(crate) async fn load(api: &Api, id: &JobId) -> Result<Job, Problem> {
 }
 
 /// Which jobs are wanted.
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Default, IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Wanted {
     /// Only jobs of this status.
@@ -90,6 +90,54 @@ struct Wanted {
     /// `next_cursor` of the page before.
     #[param(pattern = "^[a-z0-9][a-z0-9-]{0,63}$")]
     cursor: Option<String>,
+}
+
+impl Wanted {
+    /// Reads a query. Parameters of other names are ignored.
+    fn of_query(query: Option<&str>) -> Result<Self, Problem> {
+        let mut wanted = Self::default();
+        for (name, value) in pairs(query)? {
+            let is_repeated = match name.as_str() {
+                "status" => wanted.status.replace(status(&value)?).is_some(),
+                "limit" => wanted.limit.replace(limit(&value)?).is_some(),
+                "cursor" => wanted.cursor.replace(value).is_some(),
+                _ => false,
+            };
+            if is_repeated {
+                return Err(invalid(format!("`{name}` is given twice: give it once")));
+            }
+        }
+        Ok(wanted)
+    }
+}
+
+fn status(text: &str) -> Result<Status, Problem> {
+    let status = text.parse::<JobStatus>().map(Status::from);
+    status.map_err(|_unknown| {
+        let shown = shown(text);
+        invalid(format!(
+            "`status` is `{shown}`: use pending, running, completed, failed or cancelled"
+        ))
+    })
+}
+
+fn limit(text: &str) -> Result<usize, Problem> {
+    let limit = text.parse().ok();
+    let limit = limit.filter(|limit| (1..=MAX_PAGE).contains(limit));
+    limit.ok_or_else(|| {
+        let shown = shown(text);
+        invalid(format!("`limit` is `{shown}`: use 1 to {MAX_PAGE}"))
+    })
+}
+
+/// The beginning of a client's text, in one line.
+fn shown(text: &str) -> String {
+    let beginning = text.chars().filter(|c| !c.is_control());
+    beginning.take(64).collect()
+}
+
+fn invalid(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "query-invalid", detail)
 }
 
 /// A page of jobs.
@@ -107,22 +155,16 @@ struct Page {
     params(Wanted),
     responses(
         (status = 200, description = "A page of jobs", body = Page),
-        (status = 400, description = "`query-invalid` or `cursor-invalid`"),
+        (status = 400, description = "`query-invalid`, `query-malformed` or `cursor-invalid`"),
     ),
     security(("key" = ["read"]))
 )]
 async fn list(
     State(api): State<Arc<Api>>,
-    Asked(wanted): Asked<Wanted>,
+    RawQuery(query): RawQuery,
 ) -> Result<Json<Page>, Problem> {
+    let wanted = Wanted::of_query(query.as_deref())?;
     let limit = wanted.limit.unwrap_or(50);
-    if !(1..=MAX_PAGE).contains(&limit) {
-        return Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "query-invalid",
-            format!("`limit` is {limit}: use 1 to {MAX_PAGE}"),
-        ));
-    }
     let bad_cursor = || {
         Problem::new(
             StatusCode::BAD_REQUEST,

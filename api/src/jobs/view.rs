@@ -7,7 +7,7 @@ use reelmill_common::TaskKey;
 use reelmill_common::job::{JobStatus, Phase as CommonPhase};
 use reelmill_common::request::Priority as CommonPriority;
 use reelmill_ledger::{JobRecord, Millis};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::memory::{self, Facts, frames_per_second};
@@ -15,7 +15,7 @@ use crate::files::{self, OutputBody};
 use crate::{Api, Problem, rfc3339};
 
 /// Where a job stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Status {
     /// Accepted, nothing started.
@@ -114,6 +114,9 @@ pub(crate) struct Job {
     source: Option<Source>,
     /// The files to play or to take when it is completed; `links.outputs` names every file.
     outputs: Option<Vec<OutputBody>>,
+    /// What the outputs leave out of the source, and what was guessed, cut, damaged or changed on the
+    /// way: one sentence each. While the job runs, those that are known so far.
+    notes: Vec<String>,
     /// Why it failed.
     error: Option<JobErrorBody>,
     /// Where to go from here.
@@ -178,9 +181,13 @@ struct Links {
 /// Makes a job of its record.
 pub(crate) async fn job(api: &Api, record: &JobRecord) -> Result<Job, Problem> {
     let facts = memory::facts(api, record).await?;
-    let outputs = match record.status {
-        JobStatus::Completed => memory::outputs(api, &record.id).await?,
+    let delivered = match record.status {
+        JobStatus::Completed => memory::delivered(api, &record.id).await?,
         _ => None,
+    };
+    let notes = match &delivered {
+        Some(delivered) => &delivered.notes,
+        None => &facts.notes,
     };
     let now = rfc3339::now();
     let end = record.ended_at.unwrap_or(now);
@@ -226,7 +233,8 @@ pub(crate) async fn job(api: &Api, record: &JobRecord) -> Result<Job, Problem> {
             bytes: *bytes,
             sha256: sha256.to_string(),
         }),
-        outputs: outputs.map(|outputs| files::main_outputs(&record.id, &outputs)),
+        notes: notes.clone(),
+        outputs: delivered.map(|delivered| files::main_outputs(&record.id, &delivered.outputs)),
         error: record.error.as_ref().map(|error| JobErrorBody {
             code: error.code.clone(),
             message: error.message.clone(),

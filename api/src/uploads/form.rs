@@ -24,6 +24,10 @@ use crate::{Api, Problem};
 /// Bytes of a field that is not the file.
 const FIELD_BYTES: usize = 64 * 1024;
 
+/// What is wrong with a form that the parser refuses.
+const NO_FORM: &str =
+    "it is not `multipart/form-data`, or ended early: send it as `curl -F file=@movie.mp4` does";
+
 /// Fields of a form.
 const FIELDS: usize = 128;
 
@@ -81,7 +85,7 @@ pub(super) async fn receive_form(
     let request = Request::from_parts(parts, Body::from_stream(body.clone()));
     let mut form = Multipart::from_request(request, &())
         .await
-        .map_err(|error| Cut::Malformed(malformed(&error.body_text())))?;
+        .map_err(|_not_for_clients| Cut::Malformed(malformed(NO_FORM)))?;
     let (mut received, mut fields) = (None, 0);
     while let Some(mut field) = form.next_field().await? {
         fields += 1;
@@ -159,6 +163,7 @@ impl From<Problem> for Cut {
 
 impl From<MultipartError> for Cut {
     fn from(error: MultipartError) -> Self {
-        malformed(&error.body_text()).into()
+        tracing::debug!(%error, "a form cannot be read");
+        malformed(NO_FORM).into()
     }
 }

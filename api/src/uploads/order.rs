@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use percent_encoding::percent_decode_str;
 use reelmill_common::profile::{Profile, builtin, builtins};
 use reelmill_common::request::{JobOptions, Priority};
 use reelmill_common::upload::Order;
 
+use crate::query::pairs;
 use crate::{Problem, Settings};
 
 /// The parameters, beside `metadata.KEY`.
@@ -41,10 +41,8 @@ impl Draft {
     /// Of a query's parameters.
     pub(super) fn of_query(query: Option<&str>, settings: &Settings) -> Result<Self, Problem> {
         let mut draft = Self::default();
-        let parts = query.unwrap_or_default().split('&');
-        for part in parts.filter(|part| !part.is_empty()) {
-            let (name, value) = part.split_once('=').unwrap_or((part, ""));
-            draft.set(&decoded(name)?, decoded(value)?, settings)?;
+        for (name, value) in pairs(query)? {
+            draft.set(&name, value, settings)?;
         }
         Ok(draft)
     }
@@ -243,14 +241,6 @@ fn display_name(name: &str) -> Option<String> {
     // The ending says more than the beginning.
     let shown: String = shown.chars().skip(skip).collect();
     (!shown.is_empty()).then_some(shown)
-}
-
-fn decoded(text: &str) -> Result<String, Problem> {
-    let text = text.replace('+', " ");
-    match percent_decode_str(&text).decode_utf8() {
-        Ok(text) => Ok(text.into_owned()),
-        Err(_) => Err(bad("query-malformed", "the query is not UTF-8".to_owned())),
-    }
 }
 
 fn invalid(name: &str, detail: &str) -> Problem {

@@ -5,7 +5,7 @@ use reelmill_common::message::Topic;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::fixture::{Options, Service, problem};
+use crate::fixture::{NOTE, Options, Service, golden, problem};
 
 fn ids(page: &Value) -> Vec<&str> {
     let jobs = page["jobs"].as_array().unwrap().iter();
@@ -59,25 +59,45 @@ async fn a_list_holds_one_status_where_one_is_asked_for() {
 async fn a_query_that_means_nothing_is_refused() {
     let service = Service::start().await;
     service.job("a").await;
-    for (query, code) in [
-        ("limit=0", "query-invalid"),
-        ("limit=201", "query-invalid"),
-        ("limit=-1", "query-invalid"),
-        ("limit=ten", "query-invalid"),
-        ("limit=", "query-invalid"),
-        ("limit=1&limit=2", "query-invalid"),
-        ("status=finished", "query-invalid"),
-        ("status=", "query-invalid"),
-        ("cursor=", "cursor-invalid"),
-        ("cursor=../x", "cursor-invalid"),
-        ("cursor=no-such-job", "cursor-invalid"),
+    let statuses = "use pending, running, completed, failed or cancelled";
+    let no_place = "`cursor` names no place in the list any more: begin without it".to_owned();
+    let limit = |limit: &str| format!("`limit` is `{limit}`: use 1 to 200");
+    for (query, code, sentence) in [
+        ("limit=0", "query-invalid", limit("0")),
+        ("limit=201", "query-invalid", limit("201")),
+        ("limit=-1", "query-invalid", limit("-1")),
+        ("limit=t%65n%0a", "query-invalid", limit("ten")),
+        ("limit=", "query-invalid", limit("")),
+        (
+            "limit=1&limit=2",
+            "query-invalid",
+            "`limit` is given twice: give it once".to_owned(),
+        ),
+        (
+            "status=finished",
+            "query-invalid",
+            format!("`status` is `finished`: {statuses}"),
+        ),
+        (
+            "status=",
+            "query-invalid",
+            format!("`status` is ``: {statuses}"),
+        ),
+        (
+            "status=%ff",
+            "query-malformed",
+            "the query is not UTF-8".to_owned(),
+        ),
+        ("cursor=", "cursor-invalid", no_place.clone()),
+        ("cursor=../x", "cursor-invalid", no_place.clone()),
+        ("cursor=no-such-job", "cursor-invalid", no_place),
     ] {
         let response = service
             .get(&format!("/v1/jobs?{query}"))
             .send()
             .await
             .unwrap();
-        problem(response, 400, code).await;
+        assert_eq!(problem(response, 400, code).await, sentence, "{query}");
     }
 }
 
@@ -107,6 +127,23 @@ async fn a_waiting_job_shows_what_its_submitter_chose() {
         assert!(job.get(unknown).is_some(), "{unknown}");
     }
     assert_eq!(job["links"]["self"], "/v1/jobs/a");
+}
+
+/// The plan's notes while the job runs, the certificate's when it is completed.
+#[tokio::test]
+async fn a_job_has_its_notes_as_soon_as_they_are_known() {
+    let service = Service::start().await;
+    service.job("waits").await;
+    assert_eq!(service.json("/v1/jobs/waits").await["notes"], json!([]));
+
+    let planned = golden("manifest_v1.json")["deviations"].clone();
+    assert!(planned[0].is_string(), "{planned}");
+    service.running("runs").await;
+    assert_eq!(service.json("/v1/jobs/runs").await["notes"], planned);
+    assert_eq!(service.json("/v1/jobs").await["jobs"][0]["notes"], planned);
+
+    service.completed("done", &[]).await;
+    assert_eq!(service.json("/v1/jobs/done").await["notes"], json!([NOTE]));
 }
 
 #[tokio::test]

@@ -196,11 +196,14 @@ pub(crate) enum OutputsCommand {
 pub(crate) struct GetArgs {
     /// The job
     pub(crate) job: String,
-    /// The folder for the files; made if it is missing
+    /// The folder for the files; created if it is missing
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
     /// Files such as output_1080p.mp4 [default: all, and certificate.json]
     pub(crate) paths: Vec<String>,
+    /// Replace files in the folder that are not the job's
+    #[arg(long)]
+    pub(crate) force: bool,
     /// End with one line of JSON
     #[arg(long)]
     pub(crate) json: bool,

@@ -28,6 +28,7 @@ pub(crate) struct JobView {
     pub(crate) ended_at: Option<String>,
     pub(crate) error: Option<ErrorView>,
     pub(crate) outputs: Option<Vec<OutputView>>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// How many of how many.

@@ -107,13 +107,13 @@ async fn media(tools: &ToolArgs, scratch: &Path) -> Vec<Check> {
         Ok(Program { path, version, .. }) => {
             Check::new(name, true, format!("{version} at {}", path.display()), "")
         }
-        Err(error) => missing(name, error.to_string(), cure),
+        Err(error) => missing(name, without_cure(error), cure),
     };
     let (ffmpeg, ffprobe) = Tools::look(tools.ffmpeg.as_deref(), scratch).await;
     let encoders = match &ffmpeg {
         Ok(ffmpeg) => match ffmpeg.encoders(scratch).await {
             Ok(present) => encoders(&present),
-            Err(error) => missing("encoders", error.to_string(), cure),
+            Err(error) => missing("encoders", without_cure(&error), cure),
         },
         Err(_) => missing("encoders", "unknown without ffmpeg".to_owned(), cure),
     };
@@ -122,6 +122,17 @@ async fn media(tools: &ToolArgs, scratch: &Path) -> Vec<Check> {
         program("ffprobe", &ffprobe, probe_cure),
         encoders,
     ]
+}
+
+/// What is wrong with a tool. The error's own sentence ends with a cure, which a check has already.
+fn without_cure(error: &MediaError) -> String {
+    match error {
+        MediaError::Missing { program } => format!("`{}` was not found", program.display()),
+        MediaError::Unusable { program, reason } => {
+            format!("`{}` cannot be used: {reason}", program.display())
+        }
+        other => other.to_string(),
+    }
 }
 
 fn encoders(present: &BTreeSet<String>) -> Check {

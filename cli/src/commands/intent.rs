@@ -104,8 +104,9 @@ impl Intent<'_> {
         }
         if !self.is_of(&certificate) {
             return refuse(format!(
-                "`{name}` holds outputs of this source made with profile `{}` or another proof",
-                certificate.profile
+                "`{name}` holds outputs of this source made with profile `{}` and `--proof {}`",
+                certificate.profile,
+                certificate.proof.as_str()
             ));
         }
         match deliver::first_change(&folder.path, &certificate) {
@@ -137,8 +138,9 @@ impl Intent<'_> {
             return refuse(
                 "profile-changed",
                 format!(
-                    "the unfinished work in `{folder}` was begun with profile `{}` and proof `{:?}`: use those, or {way_out}",
-                    plan.profile, plan.proof
+                    "the unfinished work in `{folder}` was begun with profile `{}` and `--proof {}`: use those, or {way_out}",
+                    plan.profile,
+                    plan.proof.as_str()
                 ),
             );
         }

@@ -17,11 +17,14 @@ pub(crate) mod transcode;
 pub(crate) mod verify;
 pub(crate) mod workers;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use reelmill_common::profile::{self, Profile};
 
+use reelmill_source::{SourceError, regular_file};
+
 use crate::failure::{Exit, Failure, io};
+use crate::folder::url_scheme;
 
 /// The profile of a built-in name or a file.
 fn load_profile(name_or_path: &str) -> Result<Profile, Failure> {
@@ -42,6 +45,35 @@ fn load_profile(name_or_path: &str) -> Result<Profile, Failure> {
         )));
     }
     read_profile(path)
+}
+
+/// The file that was named as a source, absolute, and what it is. Whatever is wrong with the name is
+/// a usage error, as it is for a profile.
+fn source_file(named: &Path) -> Result<(PathBuf, std::fs::Metadata), Failure> {
+    let text = named.as_os_str();
+    if text == "-" {
+        return Err(Failure::usage(
+            "`-` is standard input, and a source is read from many places at once: save it to a file first",
+        ));
+    }
+    if let Some(scheme) = url_scheme(text) {
+        let name = named.display();
+        return Err(Failure::usage(match scheme {
+            "file" => format!("`{name}` is a URL: name the file by its path"),
+            _ => format!("`{name}` is a URL, and a source is a file: download it first"),
+        }));
+    }
+    regular_file(named).map_err(|error| {
+        let exit = match error {
+            // Bytes, or the lack of them, and a disk that fails are no matter of what was typed.
+            SourceError::Empty(_) | SourceError::Io { .. } => Exit::Failed,
+            _ => Exit::Usage,
+        };
+        Failure {
+            exit,
+            ..Failure::of(&error)
+        }
+    })
 }
 
 /// The profile in a file.

@@ -11,10 +11,12 @@ use reqwest::header::RANGE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::jobs::view as job_view;
 use crate::args::{GetArgs, OutputsArgs, OutputsCommand};
-use crate::client::{Client, OutputView};
+use crate::client::{Client, JobView, OutputView};
 use crate::failure::{Exit, Failure, io};
-use crate::folder::{CERTIFICATE, sync_folder};
+use crate::folder::{CERTIFICATE, is_for_a_folder, sync_folder};
+use crate::progress::Progress;
 use crate::report::{print_json, print_line};
 
 /// How often a file is asked for again, from where it broke.
@@ -44,6 +46,7 @@ pub(crate) async fn run(args: &OutputsArgs) -> Result<(), Failure> {
 
 async fn get(client: &Client, args: &GetArgs) -> Result<(), Failure> {
     let answer = client.get(&["v1", "jobs", &args.job, "outputs"]).await?;
+    let job: JobView = job_view(client, &client.get(&["v1", "jobs", &args.job]).await?)?;
     let mut wanted = outputs(client, &answer)?;
     let whole = args.paths.is_empty();
     if !whole {
@@ -59,11 +62,31 @@ async fn get(client: &Client, args: &GetArgs) -> Result<(), Failure> {
         }
         wanted.retain(|output| args.paths.contains(&output.path));
     }
-    std::fs::create_dir_all(&args.output).map_err(io("make", &args.output))?;
-    let mut got = Vec::new();
+    is_for_a_folder(&args.output)?;
+    let certificate = match whole {
+        true => Some(certificate(client, &args.job).await?),
+        false => None,
+    };
+    let mut targets = Vec::new();
     for output in &wanted {
         let target = place(&args.output, &output.path)
             .ok_or_else(|| client.stranger(&format!("with an output named `{}`", output.path)))?;
+        targets.push((target, output));
+    }
+    let proof = args.output.join(CERTIFICATE);
+    if !args.force {
+        // All of them before the first is written: a folder must not end up with files of two jobs.
+        for (target, output) in &targets {
+            keep_others(target, is_right(target, output)?)?;
+        }
+        if let Some(bytes) = &certificate {
+            let is_same = std::fs::read(&proof).is_ok_and(|there| there == *bytes);
+            keep_others(&proof, is_same)?;
+        }
+    }
+    std::fs::create_dir_all(&args.output).map_err(io("make", &args.output))?;
+    let mut got = Vec::new();
+    for (target, output) in targets {
         fetch(client, &args.job, output, &target).await?;
         if !args.json {
             print_line(&target.display().to_string());
@@ -72,26 +95,41 @@ async fn get(client: &Client, args: &GetArgs) -> Result<(), Failure> {
             "path": target, "bytes": output.bytes, "sha256": output.sha256
         }));
     }
-    if whole {
+    if let Some(bytes) = certificate {
         // Last: a folder with a certificate is complete.
-        let request = client.request(Method::GET, &["v1", "jobs", &args.job, "certificate"]);
-        let response = client.send(request).await?;
-        let bytes = response
-            .bytes()
-            .await
-            .map_err(|error| client.unreachable(&error))?;
-        let target = args.output.join(CERTIFICATE);
-        let part = part_of(&target);
+        let part = part_of(&proof);
         std::fs::write(&part, &bytes).map_err(io("write", &part))?;
-        publish(&part, &target)?;
+        publish(&part, &proof)?;
         if !args.json {
-            print_line(&target.display().to_string());
+            print_line(&proof.display().to_string());
         }
     }
     if args.json {
-        print_json(&json!({ "job": args.job, "outputs": got }));
+        print_json(&json!({ "job": args.job, "outputs": got, "notes": job.notes }));
     }
+    Progress::new(true).note(&job.notes);
     Ok(())
+}
+
+async fn certificate(client: &Client, job: &str) -> Result<Vec<u8>, Failure> {
+    let request = client.request(Method::GET, &["v1", "jobs", job, "certificate"]);
+    let response = client.send(request).await?;
+    let bytes = response.bytes().await;
+    let bytes = bytes.map_err(|error| client.unreachable(&error))?;
+    Ok(bytes.into())
+}
+
+/// Refuses to replace a file that is not the one wanted.
+fn keep_others(target: &Path, is_same: bool) -> Result<(), Failure> {
+    let there = std::fs::symlink_metadata(target).is_ok();
+    if is_same || !there {
+        return Ok(());
+    }
+    let message = format!(
+        "`{}` is another file than the job's: choose another folder, or replace it with --force",
+        target.display()
+    );
+    Err(Failure::new(Exit::Failed, "file-in-the-way", message))
 }
 
 fn outputs(client: &Client, answer: &Value) -> Result<Vec<OutputView>, Failure> {

@@ -11,16 +11,16 @@ use reelmill_common::request::{JobOptions, JobRequest, VERSION};
 use reelmill_common::{JobId, WorkerId};
 use reelmill_ledger::JobRecord;
 use reelmill_media::Tools;
-use reelmill_source::{CACHE_BYTES, SourceSettings, Sources, regular_file};
+use reelmill_source::{CACHE_BYTES, SourceSettings, Sources};
 use reelmill_stage::{Shutdown, manifest};
 use tokio::sync::Mutex;
 
 use super::intent::Intent;
 use super::submit::{self, Resumed};
-use super::{deliver, load_profile};
+use super::{deliver, load_profile, source_file};
 use crate::args::{ToolArgs, TranscodeArgs, ViaArg};
 use crate::failure::{Exit, Failure};
-use crate::folder::{OutputFolder, spares_the_source};
+use crate::folder::{OutputFolder, is_for_a_folder, spares_the_source};
 use crate::progress::Progress;
 use crate::report::{FailureReport, Report, Timings, outputs, print_json, print_line};
 use crate::stop::Stop;
@@ -51,7 +51,8 @@ async fn transcode(
 ) -> Result<Report, Failure> {
     let began = Instant::now();
     let profile = load_profile(&args.profile)?;
-    let (source, _) = regular_file(&args.input).map_err(|error| Failure::of(&error))?;
+    let (source, _) = source_file(&args.input)?;
+    is_for_a_folder(&args.output)?;
     spares_the_source(&args.output, &source)?;
     let folder = OutputFolder::open(&args.output)?;
     let run = Run {
@@ -112,7 +113,9 @@ impl Run<'_> {
                 chunks: certificate.chunks.len(),
                 ..Resumed::default()
             };
-            return Ok(self.report(&certificate, None, &resumed, &Clock::default()));
+            let report = self.report(&certificate, None, &resumed, &Clock::default());
+            progress.note(&report.notes);
+            return Ok(report);
         }
         let tools = Arc::new(tools?);
         let unfinished = intent.unfinished(self.folder, &tools).await?;
@@ -164,9 +167,7 @@ impl Run<'_> {
         let manifest = manifest(machine.ports.store.as_ref(), job).await?;
         let clock = clock.lock().await;
         let report = self.report(&certificate, manifest.as_ref(), &resumed, &clock);
-        for note in &report.notes {
-            progress.say(&format!("note: {note}"));
-        }
+        progress.note(&report.notes);
         progress.say(&report.summary());
         self.folder.clear()?;
         Ok(report)

@@ -15,10 +15,11 @@ use reelmill_media::mp4::{Track, TrackKind, inspect};
 use reelmill_media::{Input, Tools};
 use serde::Serialize;
 
+use super::source_file;
 use crate::args::{ToolArgs, VerifyArgs};
 use crate::failure::{Exit, Failure, io};
 use crate::folder::{CERTIFICATE, read_certificate};
-use crate::report::{FailureReport, print_json, print_line};
+use crate::report::{FailureReport, noted, print_json, print_line};
 
 /// What a verification found.
 #[derive(Debug, Serialize)]
@@ -27,14 +28,37 @@ struct Findings {
     status: &'static str,
     /// Files whose bytes were compared.
     files: usize,
-    /// Frames decoded from outputs.
+    /// What was decoded of each output that has frames or sound.
+    outputs: Vec<Decoded>,
+    /// Frames decoded from all outputs together.
     frames: u64,
-    /// Samples decoded from outputs' audio tracks.
+    /// Samples decoded from all outputs' audio tracks together.
     samples: u64,
     /// Frames decoded from the source.
     source_frames: u64,
     /// One sentence for each thing that is not as certified.
     problems: Vec<String>,
+    /// The certificate's notes: how the outputs differ from the source.
+    notes: Vec<String>,
+}
+
+/// What was decoded of one output.
+#[derive(Debug, Serialize)]
+struct Decoded {
+    path: String,
+    frames: u64,
+    samples: u64,
+}
+
+impl Decoded {
+    /// `290 frames, 512000 samples of sound`.
+    fn words(&self) -> String {
+        let (frames, samples) = (self.frames, self.samples);
+        let frames = (frames > 0).then(|| format!("{frames} frames"));
+        let samples = (samples > 0).then(|| format!("{samples} samples of sound"));
+        let parts: Vec<String> = frames.into_iter().chain(samples).collect();
+        format!("{}: {}", self.path, parts.join(", "))
+    }
 }
 
 pub(crate) async fn run(tools: &ToolArgs, args: VerifyArgs) -> Result<(), Failure> {
@@ -87,13 +111,16 @@ impl Findings {
         if !self.problems.is_empty() {
             return;
         }
+        let outputs = self.outputs.iter().map(Decoded::words);
+        outputs.for_each(|line| print_line(&line));
+        self.notes.iter().for_each(|note| print_line(&noted(note)));
         let source = match self.source_frames {
             0 => String::new(),
             frames => format!(" and {frames} frames of the source"),
         };
         print_line(&format!(
-            "verified: {} files, {} frames, {} samples of sound{source} are as certified",
-            self.files, self.frames, self.samples
+            "verified: {} files{source} are as certified",
+            self.files
         ));
     }
 }
@@ -111,25 +138,37 @@ impl Check {
             job: self.certificate.job.clone(),
             status: "verified",
             files: 0,
+            outputs: Vec::new(),
             frames: 0,
             samples: 0,
             source_frames: 0,
             problems: Vec::new(),
+            notes: self.certificate.notes.clone(),
         };
         for output in &self.certificate.outputs {
             findings.files += 1;
             if let Some(problem) = self.bytes(output) {
                 findings.problems.push(problem);
             }
+            let mut decoded = Decoded {
+                path: output.path.clone(),
+                frames: 0,
+                samples: 0,
+            };
             if let Some(video) = &output.video {
                 match self.picture(output, video).await {
-                    Ok(frames) => findings.frames += frames,
+                    Ok(frames) => decoded.frames = frames,
                     Err(problem) => findings.problems.push(problem),
                 }
             }
             match self.sound(output).await {
-                Ok(samples) => findings.samples += samples,
+                Ok(samples) => decoded.samples = samples,
                 Err(problem) => findings.problems.push(problem),
+            }
+            findings.frames += decoded.frames;
+            findings.samples += decoded.samples;
+            if (decoded.frames, decoded.samples) != (0, 0) {
+                findings.outputs.push(decoded);
             }
         }
         let chunks: u64 = self
@@ -269,6 +308,7 @@ impl Check {
     /// Decodes the source once, in one go, and holds every chunk against it.
     async fn source(&self, path: &Path, problems: &mut Vec<String>) -> Result<u64, Failure> {
         let certified = &self.certificate.source;
+        let (absolute, _) = source_file(path)?;
         let mut file = std::fs::File::open(path).map_err(io("read", path))?;
         let (sha256, _) = Sha256::of_reader(&mut file).map_err(io("read", path))?;
         if sha256 != certified.sha256 {
@@ -281,7 +321,7 @@ impl Check {
         let Some(stream) = &certified.video else {
             return Ok(0);
         };
-        let input = Input::file(std::path::absolute(path).map_err(io("find", path))?);
+        let input = Input::file(absolute);
         let request = DecodeRequest {
             input: &input,
             stream: Some(stream.index),

@@ -81,6 +81,7 @@ fn augment(command: Command, has_flag: fn(&Key) -> bool) -> Command {
         let arg = Arg::new(key.name)
             .long(key.flag)
             .value_name(key.value)
+            .hide(!key.is_shown())
             .help(format!("{} [default: {default}]", key.about));
         command.arg(arg)
     })

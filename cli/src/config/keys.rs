@@ -63,7 +63,7 @@ pub(crate) const KEYS: &[Key] = &[
         "window",
         "TIME",
         "auto",
-        "The longest window of a chunk; auto leaves it to the planner",
+        "The longest window of a chunk, such as 10s; auto leaves it to the planner",
     ),
     key(
         "ffmpeg",
@@ -360,6 +360,23 @@ pub(crate) fn find(name: &str) -> Option<&'static Key> {
 }
 
 impl Key {
+    /// Whether this build can do anything with it. One without a cluster's backends still reads the
+    /// settings of one, so that it can say what it lacks.
+    pub(crate) fn is_shown(&self) -> bool {
+        let names = [
+            "queue",
+            "store",
+            "ledger",
+            "roles",
+            "metrics_listen",
+            "output_links",
+        ];
+        let of_a_cluster = names.contains(&self.name)
+            || self.name.starts_with("kafka_")
+            || self.name.starts_with("s3_");
+        cfg!(feature = "cluster") || !of_a_cluster
+    }
+
     /// Its variable.
     pub(crate) fn variable(&self) -> String {
         format!("REELMILL_{}", self.name.to_ascii_uppercase())

@@ -19,7 +19,7 @@ pub(crate) use args::PortArgs;
 pub(crate) use backends::{Backends, Kafka, LedgerAt, QueueAt, Role, S3, StoreAt};
 pub(crate) use keys::{KEYS, Key};
 pub(crate) use layers::{Given, Layer};
-pub(crate) use value::duration;
+pub(crate) use value::{duration, window};
 
 use crate::failure::Failure;
 use layers::{common_variables, defaults, file, variables};
@@ -107,10 +107,12 @@ impl Values {
         Ok(Self(values))
     }
 
-    /// Every value in the order of [`KEYS`].
+    /// Every value in the order of [`KEYS`], without settings of which this build can do nothing
+    /// and nobody said anything.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static Key, &Given)> {
         let given = |key: &'static Key| Some((key, self.0.get(key.name)?));
-        KEYS.iter().filter_map(given)
+        let pairs = KEYS.iter().filter_map(given);
+        pairs.filter(|(key, given)| key.is_shown() || !given.is_default())
     }
 
     fn given(&self, name: &str) -> Result<&Given, Failure> {

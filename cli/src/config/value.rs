@@ -60,15 +60,28 @@ pub(crate) fn duration_or_none(text: &str) -> Result<Option<Duration>, String> {
     }
 }
 
-/// A window's length in milliseconds, within the bounds of `reelmill transcode --window`, or `auto`.
-pub(crate) fn window_or_auto(text: &str) -> Result<Option<u32>, String> {
-    if text == "auto" {
-        return Ok(None);
-    }
-    let window = duration(text).map_err(|refusal| format!("{refusal}, or `auto`"))?;
+/// A window's length in milliseconds. A bare number is seconds.
+pub(crate) fn window(text: &str) -> Result<u32, String> {
+    let window = match split(text) {
+        Some((_, "")) => duration(&format!("{text}s")),
+        _ => duration(text),
+    };
+    let window = window.map_err(|_not_a_time| {
+        format!("`{text}` is not a time: write one such as `10s` or `1m`")
+    })?;
     match u32::try_from(window.as_millis()) {
-        Ok(ms @ 100..=86_400_000) => Ok(Some(ms)),
+        Ok(ms @ 100..=86_400_000) => Ok(ms),
         _ => Err(format!("`{text}` is not between 100ms and 24h")),
+    }
+}
+
+/// A window's length in milliseconds, or `auto`.
+pub(crate) fn window_or_auto(text: &str) -> Result<Option<u32>, String> {
+    match text {
+        "auto" => Ok(None),
+        text => window(text)
+            .map(Some)
+            .map_err(|refusal| format!("{refusal}, or `auto`")),
     }
 }
 
@@ -168,8 +181,22 @@ mod tests {
         assert_eq!(duration_or_none("none"), Ok(None));
         assert_eq!(window_or_auto("auto"), Ok(None));
         assert_eq!(window_or_auto("4s"), Ok(Some(4_000)));
-        for wrong in ["none", "10ms", "25h"] {
-            assert!(window_or_auto(wrong).is_err(), "{wrong}");
+        for (text, ms) in [
+            ("10s", 10_000),
+            ("10", 10_000),
+            ("0.5", 500),
+            ("1m", 60_000),
+            ("250ms", 250),
+        ] {
+            assert_eq!(window(text), Ok(ms), "{text}");
+            assert_eq!(window_or_auto(text), Ok(Some(ms)), "{text}");
+        }
+        for wrong in ["none", "10ms", "25h", "0", "-1", ""] {
+            assert!(window(wrong).is_err(), "{wrong}");
+            assert!(
+                window_or_auto(wrong).unwrap_err().ends_with(", or `auto`"),
+                "{wrong}"
+            );
         }
         for wrong in ["", "7", "soon", "-1s", "0s", "5 fortnights", "99999 w"] {
             assert!(duration(wrong).is_err(), "{wrong}");

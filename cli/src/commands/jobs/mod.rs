@@ -57,7 +57,7 @@ fn answer(
 }
 
 /// The part of a job that is shown.
-fn view(client: &Client, job: &Value) -> Result<JobView, Failure> {
+pub(crate) fn view(client: &Client, job: &Value) -> Result<JobView, Failure> {
     serde_json::from_value(job.clone())
         .map_err(|_odd| client.stranger("with a job of another shape"))
 }

@@ -7,7 +7,7 @@ use super::view;
 use crate::args::ListArgs;
 use crate::client::{Client, JobView};
 use crate::failure::Failure;
-use crate::report::{print_json, print_line};
+use crate::report::{noted, print_json, print_line};
 
 /// Jobs that are asked for at once.
 const PAGE: usize = 200;
@@ -93,7 +93,7 @@ pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// One job in lines of `name  value`.
+/// One job in lines of `name  value`, then its notes.
 pub(super) fn describe(job: &JobView) -> Vec<String> {
     let mut rows = vec![
         ["id".to_owned(), job.id.clone()],
@@ -137,7 +137,8 @@ pub(super) fn describe(job: &JobView) -> Vec<String> {
     for output in job.outputs.iter().flatten() {
         add("output", format!("{}  {} bytes", output.path, output.bytes));
     }
-    table(&rows)
+    let notes = job.notes.iter().map(|note| shown(&noted(note)));
+    table(&rows).into_iter().chain(notes).collect()
 }
 
 #[cfg(test)]

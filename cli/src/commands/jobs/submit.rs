@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use reelmill_source::regular_file;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Method, RequestBuilder};
 use serde_json::Value;
 use tokio_util::io::ReaderStream;
 
+use super::super::source_file;
 use super::{view, watch};
 use crate::args::SubmitArgs;
 use crate::client::Client;
@@ -43,7 +43,7 @@ pub(super) async fn run(client: &Client, args: &SubmitArgs) -> Result<(), Failur
 
 /// Sends the file, once more where the line broke: the service gives the same job for the same key.
 async fn upload(client: &Client, args: &SubmitArgs) -> Result<Value, Failure> {
-    let (path, meta) = regular_file(&args.file).map_err(|error| Failure::of(&error))?;
+    let (path, meta) = source_file(&args.file)?;
     let key = idempotency_key()?;
     let bar = Arc::new(Bar::new(meta.len(), args.quiet));
     let mut tried = 0;

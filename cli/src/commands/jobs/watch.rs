@@ -12,6 +12,7 @@ pub(super) async fn run(client: &Client, id: &str, json: bool, quiet: bool) -> R
     let followed = follow(client, id, &mut progress).await;
     progress.finish();
     let (job, text) = followed?;
+    progress.note(&job.notes);
     if json {
         print_line(&text);
     }
