@@ -14,7 +14,7 @@ use reelmill_common::{JobId, Timebase, Window};
 use crate::cost::{FrameCost, audio_ms, open_ms, rendition_ms, whole};
 use crate::spread::{shares, spread};
 use crate::summary::{Cell, Key, Summary};
-use crate::windows::{Costs, cut};
+use crate::windows::{Costs, MOST_WORK_MS, cut};
 
 /// Everything that a plan follows from.
 #[derive(Debug)]
@@ -60,7 +60,11 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         if let Some(trouble) = &summary.trouble {
             notes.push(format!("the source is encoded as one chunk: {trouble}"));
         }
-        video_plan(request, stream, &summary, &audio)
+        let video = video_plan(request, stream, &summary, &audio);
+        if summary.trouble.is_none() {
+            notes.extend(one_long_chunk(request, &video));
+        }
+        video
     });
     Manifest {
         version: VERSION,
@@ -159,6 +163,22 @@ fn video_plan(
         renditions,
         chunks,
     }
+}
+
+/// A note on a single chunk of more work than a killed worker should lose.
+fn one_long_chunk(request: &JobRequest, video: &VideoPlan) -> Option<String> {
+    let [chunk] = video.chunks.as_slice() else {
+        return None;
+    };
+    let seconds = chunk.cost_ms as f64 / 1000.0;
+    let reason = match request.window_ms {
+        _ if chunk.cost_ms as f64 <= MOST_WORK_MS => return None,
+        Some(ms) => format!("windows of {ms} ms were asked for"),
+        None => format!("windows are not shorter than {} ms", video.grid.step_ms),
+    };
+    Some(format!(
+        "the source is encoded as one chunk, which is about {seconds:.0} s of work for one core: {reason}"
+    ))
 }
 
 /// Ticks per second in which every PTS of the source is a whole number, made fine enough for

@@ -38,8 +38,13 @@ pub(crate) struct Cuts {
 /// threading loses.
 const THREADED_EFFICIENCY: f64 = 0.9;
 
-/// The most work of one window: what a killed worker loses, and how evenly jobs share slots.
-const MOST_WORK_MS: f64 = 120_000.0;
+/// The most work of one window, its lead-in included: what a killed worker loses, and how evenly jobs
+/// share slots.
+pub(crate) const MOST_WORK_MS: f64 = 30_000.0;
+
+/// How many times its lead-in a window's own work may be where [`MOST_WORK_MS`] leaves less: where
+/// keyframes are far apart, shorter windows would decode more than they encode.
+const MOST_LEAD_IN: f64 = 4.0;
 
 /// Frames of one window beyond which a worker that knows the time of each needs much memory. Only
 /// hours of tiny pictures come near it: of others, windows are shorter for the work in them.
@@ -73,7 +78,8 @@ pub(crate) fn cut(costs: &Costs, slots: usize, longest: Option<i64>, threads_rep
     let cores = slots as f64;
     let all_cores = slots > 1 && threads_repeat;
     let too_many_frames = costs.packets.iter().sum::<u64>() > MOST_FRAMES;
-    let whole = if too_many_frames {
+    // A long source is cut even where that gains nothing: a kill must not cost all of it.
+    let whole = if too_many_frames || total > MOST_WORK_MS {
         f64::INFINITY
     } else if all_cores {
         START_UP_MS + (costs.open + total) / (cores * THREADED_EFFICIENCY).max(1.0)
@@ -98,13 +104,6 @@ pub(crate) fn cut(costs: &Costs, slots: usize, longest: Option<i64>, threads_rep
                 },
             );
         }
-    }
-    // A long source is cut even where that gains nothing: a kill must not cost all of it.
-    if best.1.starts.len() == 1 && (too_many_frames || total > MOST_WORK_MS * cores) {
-        best.1 = Cuts {
-            starts: shrinking(costs, slots, 2.0, total),
-            all_cores: false,
-        };
     }
     best.1
 }
@@ -159,13 +158,13 @@ fn smallest(costs: &Costs, total: f64) -> f64 {
 
 /// Places boundaries so that each window has about the work that `share` gives for what remains,
 /// preferring, within a quarter of that, cells that are cheap to begin at. None has more than
-/// [`MOST_FRAMES`] unless one cell has.
+/// [`MOST_FRAMES`] or [`most_work`] unless one cell has.
 fn place(costs: &Costs, mut share: impl FnMut(f64) -> f64) -> Vec<usize> {
     let mut remaining: f64 = costs.cells.iter().sum();
     let mut starts = vec![0];
     let mut begin = 0;
     while begin < costs.cells.len() {
-        let target = share(remaining).min(MOST_WORK_MS);
+        let target = share(remaining).min(most_work(costs, begin));
         let Some((end, work)) = boundary(costs, begin, target) else {
             break;
         };
@@ -176,16 +175,24 @@ fn place(costs: &Costs, mut share: impl FnMut(f64) -> f64) -> Vec<usize> {
     starts
 }
 
+/// The most work of a window that begins at `begin`, without its lead-in.
+fn most_work(costs: &Costs, begin: usize) -> f64 {
+    let lead_in = costs.lead_ins.get(begin).copied().unwrap_or_default();
+    (MOST_WORK_MS - lead_in).max(lead_in * MOST_LEAD_IN)
+}
+
 /// The best end of a window that begins at `begin`, and its work; `None` when the rest is one
 /// window.
 fn boundary(costs: &Costs, begin: usize, target: f64) -> Option<(usize, f64)> {
     let mut best: Option<(f64, usize, f64)> = None;
     let packets = |cell: usize| costs.packets.get(cell).copied().unwrap_or_default();
+    let cost = |cell: usize| costs.cells.get(cell).copied().unwrap_or_default();
+    let most = most_work(costs, begin);
     let (mut work, mut frames) = (0.0, 0);
     for end in begin + 1..costs.cells.len() {
-        work += costs.cells.get(end - 1).copied().unwrap_or_default();
+        work += cost(end - 1);
         frames += packets(end - 1);
-        let full = frames + packets(end) > MOST_FRAMES;
+        let full = frames + packets(end) > MOST_FRAMES || work + cost(end) > most;
         if work > target * 1.25 && best.is_some() {
             break;
         }
@@ -354,6 +361,26 @@ mod tests {
         assert!(time < ideal * 1.1, "{time} of {ideal} by {cuts:?}");
     }
 
+    /// As one chunk it would be encoded as soon, but a kill would cost all of it.
+    #[test]
+    fn two_minutes_are_cut_although_that_gains_nothing() {
+        let costs = costs(vec![2000.0; 60]);
+        for (slots, repeat) in [(1, true), (2, true), (16, true), (2, false)] {
+            let cuts = cut(&costs, slots, None, repeat);
+            assert!(cuts.starts.len() > 4, "{slots} slots: {cuts:?}");
+        }
+    }
+
+    /// Shorter windows would decode the same lead-in again and again.
+    #[test]
+    fn keyframes_far_apart_make_longer_windows() {
+        let mut costs = costs(vec![1000.0; 600]);
+        costs.lead_ins = (0..600).map(|cell| f64::from(cell % 300) * 100.0).collect();
+        let cuts = cut(&costs, 2, None, true);
+        let lead_ins: f64 = cuts.starts.iter().map(|&start| costs.lead_ins[start]).sum();
+        assert!(lead_ins < 600_000.0 * 0.5, "{lead_ins} {cuts:?}");
+    }
+
     #[test]
     fn a_window_begins_where_that_is_cheap() {
         let mut costs = costs(vec![2000.0; 40]);
@@ -389,6 +416,23 @@ mod tests {
             prop_assert_eq!(cuts.starts[0], 0);
             prop_assert!(cuts.starts.windows(2).all(|pair| pair[0] < pair[1]));
             prop_assert!(cuts.starts.iter().all(|&s| s < costs.cells.len()));
+        }
+
+        /// A kill loses little, unless one cell of the grid or a lead-in is that much work.
+        #[test]
+        fn no_window_is_too_much_work(
+            cells in prop::collection::vec(0.1_f64..40_000.0, 1..400),
+            slots in 1_usize..9,
+            threads_repeat: bool,
+        ) {
+            let costs = costs(cells);
+            let cuts = cut(&costs, slots, None, threads_repeat);
+            let ends = cuts.starts.iter().skip(1).copied().chain([costs.cells.len()]);
+            for (&start, end) in cuts.starts.iter().zip(ends) {
+                let work: f64 = costs.cells[start..end].iter().sum();
+                let all = work + costs.lead_ins[start];
+                prop_assert!(all <= MOST_WORK_MS + 0.001 || end - start == 1, "{all} in {start}..{end}");
+            }
         }
 
         /// However little work there is in its frames, no window has more than its worker can
