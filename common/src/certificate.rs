@@ -8,6 +8,7 @@ use crate::manifest::Proof;
 use crate::marker::SeamFrame;
 use crate::media_info::{AudioStream, VideoStream};
 use crate::time::{Timebase, Window};
+use crate::timeline::Timeline;
 
 /// The version that this build writes.
 pub const VERSION: u32 = 2;
@@ -35,6 +36,9 @@ pub struct Certificate {
     pub source: CertifiedSource,
     /// Whether the ticks below are the source's own, or ffmpeg's after it mended them.
     pub copy_timestamps: bool,
+    /// How every run of ffmpeg read the source's timestamps.
+    #[serde(default, skip_serializing_if = "Timeline::is_default")]
+    pub timeline: Timeline,
     /// Whether interlaced frames were deinterlaced before they were hashed.
     pub deinterlaced: bool,
     /// Every chunk in order of time.

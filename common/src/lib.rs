@@ -23,6 +23,7 @@ pub mod request;
 pub mod retry;
 pub mod task;
 pub mod time;
+pub mod timeline;
 pub mod upload;
 
 pub use checksum::Checksum;
@@ -33,3 +34,4 @@ pub use place::{LoopbackUrl, Place};
 pub use retry::Retryable;
 pub use task::{TaskId, TaskKey};
 pub use time::{Timebase, Window};
+pub use timeline::Timeline;

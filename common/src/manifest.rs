@@ -12,6 +12,7 @@ use crate::profile::{AudioSettings, Outputs, VideoSettings};
 use crate::request::JobOptions;
 use crate::task::TaskKey;
 use crate::time::{Grid, Window};
+use crate::timeline::Timeline;
 
 /// The version that this build writes.
 pub const VERSION: u32 = 2;
@@ -41,6 +42,9 @@ pub struct Manifest {
     /// Whether the source's timestamps are used as they are, as windows need it. Where they jump
     /// they are left to ffmpeg, which mends that only then.
     pub copy_timestamps: bool,
+    /// What keeps every run of ffmpeg on one timeline.
+    #[serde(default, skip_serializing_if = "Timeline::is_default")]
+    pub timeline: Timeline,
     /// The picture, where there is one and the profile wants it.
     pub video: Option<VideoPlan>,
     /// The audio tracks, in output order.
@@ -119,6 +123,14 @@ pub struct VideoPlan {
     /// where one ffmpeg does as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub spread: Vec<Vec<String>>,
+    /// Whether frames are told apart by ticks of `timescale` while they are encoded, and not by the
+    /// source's own, which may be as long as a frame: where a source shows several frames at one time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fine_times: bool,
+    /// How many source ticks the last frame is shown, where the source tells. Else it is shown as long
+    /// as the frame before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_frame_ticks: Option<i64>,
     /// The windows in order; together they hold every frame once.
     pub chunks: Vec<ChunkPlan>,
 }

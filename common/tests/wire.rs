@@ -26,7 +26,9 @@ use reelmill_common::profile::{self, ladder};
 use reelmill_common::request::{self, JobOptions, JobRequest};
 use reelmill_common::time::Grid;
 use reelmill_common::upload::{self, Order, StoredSource, Upload};
-use reelmill_common::{Checksum, JobId, ObjectKey, Sha256, TaskId, TaskKey, Timebase, Window};
+use reelmill_common::{
+    Checksum, JobId, ObjectKey, Sha256, TaskId, TaskKey, Timebase, Timeline, Window,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -152,6 +154,14 @@ fn request() {
     assert_golden("request_v1.json", &request);
 }
 
+/// Both at once, which no plan has.
+fn timeline() -> Timeline {
+    Timeline {
+        offset_us: 1,
+        streams: vec![0, 1],
+    }
+}
+
 fn manifest() -> Manifest {
     let profile = profile();
     let first = ChunkPlan {
@@ -180,6 +190,7 @@ fn manifest() -> Manifest {
         proof: Proof::EveryFrame,
         outputs: profile.outputs,
         copy_timestamps: true,
+        timeline: timeline(),
         video: Some(VideoPlan {
             renditions: ladder(&profile, &stream()),
             stream: stream(),
@@ -192,6 +203,8 @@ fn manifest() -> Manifest {
             deinterlace: false,
             threads: 1,
             spread: Vec::new(),
+            fine_times: true,
+            last_frame_ticks: Some(102_400),
             chunks: vec![first, chunk()],
         }),
         audio: vec![AudioPlan {
@@ -208,13 +221,16 @@ fn manifest() -> Manifest {
 fn manifest_and_revision() {
     let manifest = manifest();
     assert_golden("manifest_v2.json", &manifest);
-    assert_still_read(
-        "manifest_v1.json",
-        &Manifest {
-            version: 1,
-            ..manifest.clone()
-        },
-    );
+    let mut older = Manifest {
+        version: 1,
+        ..manifest.clone()
+    };
+    older.timeline = Timeline::default();
+    if let Some(video) = &mut older.video {
+        video.last_frame_ticks = None;
+        video.fine_times = false;
+    }
+    assert_still_read("manifest_v1.json", &older);
 
     let revision = Revision {
         version: manifest::VERSION,
@@ -367,6 +383,7 @@ fn certificate() {
             audio: vec![track()],
         },
         copy_timestamps: true,
+        timeline: timeline(),
         deinterlaced: false,
         chunks: vec![CertifiedChunk {
             index: 0,
@@ -396,6 +413,7 @@ fn certificate() {
         "certificate_v1.json",
         &Certificate {
             version: 1,
+            timeline: Timeline::default(),
             ..certificate
         },
     );

@@ -4,15 +4,16 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use reelmill_common::Timebase;
 use reelmill_common::manifest::AudioPlan;
 use reelmill_common::profile::AudioCodec;
+use reelmill_common::{Timebase, Timeline};
 
 use crate::codec::audio_args;
 use crate::encode::parse_pts;
 use crate::error::MediaError;
 use crate::input::Input;
 use crate::process::{Ended, Invocation, Limits, run};
+use crate::timeline::{before_input, others, without_picture};
 use crate::tools::Tools;
 
 /// The encoded track, beginning at 0, with an edit list for the encoder's delay.
@@ -27,6 +28,8 @@ pub struct AudioRequest<'a> {
     pub plan: &'a AudioPlan,
     /// As for the picture of the same job: both are on one timeline.
     pub copy_timestamps: bool,
+    /// The job's.
+    pub timeline: &'a Timeline,
 }
 
 /// What the decoder gave.
@@ -54,9 +57,8 @@ impl AudioRequest<'_> {
         ]
         .map(OsString::from)
         .to_vec();
-        if self.copy_timestamps {
-            args.push("-copyts".into());
-        }
+        args.extend(before_input(self.copy_timestamps, self.timeline));
+        args.extend(without_picture(self.copy_timestamps, self.timeline));
         args.extend(["-max_error_rate", "1", "-threads", "1"].map(OsString::from));
         args.extend(self.input.args());
         // Nothing else listens to the track: a second output would have a say in its sample format.
@@ -94,6 +96,8 @@ impl AudioRequest<'_> {
         };
         args.extend(["-movie_timescale".into(), rate.to_string().into()]);
         args.extend(["-f", "mp4", TRACK_FILE].map(OsString::from));
+        let own = Some(self.plan.stream.index);
+        args.extend(others(self.copy_timestamps, self.timeline, own));
         args
     }
 

@@ -4,13 +4,14 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use reelmill_common::Timebase;
 use reelmill_common::marker::SeamFrame;
+use reelmill_common::{Timebase, Timeline};
 
 use crate::encode::{parse_frame, passthrough};
 use crate::error::MediaError;
 use crate::input::Input;
 use crate::process::{Ended, Invocation, Limits, run};
+use crate::timeline::{before_input, others};
 use crate::tools::Tools;
 
 /// A picture to decode from its first frame to its last.
@@ -24,6 +25,8 @@ pub struct DecodeRequest<'a> {
     pub timebase: Option<Timebase>,
     /// As when it was encoded.
     pub copy_timestamps: bool,
+    /// As when it was encoded.
+    pub timeline: &'a Timeline,
     /// As when it was encoded.
     pub deinterlace: bool,
 }
@@ -40,9 +43,7 @@ impl DecodeRequest<'_> {
         ]
         .map(OsString::from)
         .to_vec();
-        if self.copy_timestamps {
-            args.push("-copyts".into());
-        }
+        args.extend(before_input(self.copy_timestamps, self.timeline));
         args.extend(["-max_error_rate", "1", "-threads", "1"].map(OsString::from));
         args.extend(self.input.args());
         let stream = self
@@ -61,6 +62,7 @@ impl DecodeRequest<'_> {
         args.extend(["-noautoscale", "-c:v", "rawvideo"].map(OsString::from));
         args.extend(passthrough(tools));
         args.extend(["-f", "framehash", "-hash", "murmur3", "pipe:1"].map(OsString::from));
+        args.extend(others(self.copy_timestamps, self.timeline, self.stream));
         args
     }
 }

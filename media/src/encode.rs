@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use reelmill_common::manifest::{RenditionPlan, SeamRange};
 use reelmill_common::marker::SeamFrame;
-use reelmill_common::{Timebase, Window};
+use reelmill_common::{Timebase, Timeline, Window};
 
 use crate::codec::video_args;
 use crate::error::MediaError;
 use crate::input::Input;
 use crate::process::{Ended, Invocation, Limits, run};
 use crate::progress;
+use crate::timeline::{before_input, others};
 use crate::tools::Tools;
 
 /// Where the PTS of every frame of the window is listed.
@@ -38,6 +39,8 @@ pub struct EncodeRequest<'a> {
     pub timebase: Timebase,
     /// Whether the source's own timestamps are used as they are; else ffmpeg mends discontinuities.
     pub copy_timestamps: bool,
+    /// The job's.
+    pub timeline: &'a Timeline,
     /// Where to begin decoding, in microseconds of the source's timeline; `None` is its start.
     pub lead_in_us: Option<i64>,
     /// The frames to encode.
@@ -60,6 +63,8 @@ pub struct EncodeRequest<'a> {
     pub renditions: &'a [RenditionPlan],
     /// Ticks per second of what is made.
     pub timescale: u32,
+    /// Whether frames of one time are told apart by a tick of `timescale`, and not of `timebase`.
+    pub fine_times: bool,
     /// Threads of each encoder.
     pub threads: u32,
     /// Frames to hash for the chunk before.
@@ -85,9 +90,7 @@ impl EncodeRequest<'_> {
         .chain(["-progress", "pipe:1", "-stats_period", "0.25"])
         .map(OsString::from)
         .collect();
-        if self.copy_timestamps {
-            args.push("-copyts".into());
-        }
+        args.extend(before_input(self.copy_timestamps, self.timeline));
         if let Some(at) = self.lead_in_us {
             let at = seconds(at);
             args.extend(
@@ -122,6 +125,8 @@ impl EncodeRequest<'_> {
             // Murmur3: what is compared is two decodes of ours, not a message from an enemy.
             args.extend(["-f", "framehash", "-hash", "murmur3", FRAMES_FILE].map(OsString::from));
         }
+        let own = Some(self.stream);
+        args.extend(others(self.copy_timestamps, self.timeline, own));
         args
     }
 
@@ -137,10 +142,24 @@ impl EncodeRequest<'_> {
             self.fragment_frames(),
         ));
         args.extend(["-force_key_frames".into(), self.keyframes().into()]);
-        args.extend(passthrough(tools));
+        match self.fine_timebase() {
+            None => args.extend(passthrough(tools)),
+            Some(fine) => {
+                let fine = fine.to_string();
+                args.extend(
+                    ["-fps_mode", "passthrough", "-enc_time_base", &fine].map(OsString::from),
+                );
+            }
+        }
         args.extend(fragmented(self.timescale));
         args.push(format!("{}.mp4", rendition.name).into());
         args
+    }
+
+    /// The unit of the encoders' times, where it is not the source's.
+    pub(crate) fn fine_timebase(&self) -> Option<Timebase> {
+        let fine = Timebase::new(1, self.timescale).ok();
+        fine.filter(|_| self.fine_times)
     }
 
     fn fragment_frames(&self) -> Option<u32> {
@@ -163,10 +182,13 @@ impl EncodeRequest<'_> {
 /// What the decoder and the encoders said of a window.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded {
-    /// The PTS of every frame of the window, strictly increasing, as the encoders were given them.
+    /// The PTS of every frame of the window as the decoder gave them.
+    pub decoded: Vec<i64>,
+    /// The same, strictly increasing: as the encoders were given them, unless they were given finer
+    /// times.
     pub pts: Vec<i64>,
     /// Frames that the decoder gave no later PTS than the one before them, as it does for some
-    /// damaged streams; they are shown one tick after it.
+    /// damaged streams; they are shown one tick after it, of the source or of the finer times.
     pub moved: u64,
     /// Decoded frames with their hashes, as far as asked for.
     pub frames: Vec<SeamFrame>,
@@ -200,13 +222,15 @@ pub async fn encode(
         }
     })
     .await?;
-    let mut pts = parse_lines(&dir.join(PTS_FILE), parse_pts)?;
+    let decoded = parse_lines(&dir.join(PTS_FILE), parse_pts)?;
+    let mut pts = decoded.clone();
     let moved = increasing(&mut pts);
     let frames = match request.hashes() {
         true => parse_lines(&dir.join(FRAMES_FILE), parse_frame)?,
         false => Vec::new(),
     };
     Ok(Encoded {
+        decoded,
         pts,
         moved,
         frames,

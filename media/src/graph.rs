@@ -67,12 +67,17 @@ impl EncodeRequest<'_> {
             filters.push_str("metadata=mode=add:key=k:value=1,");
             filters.push_str(&format!("metadata=mode=print:file={PTS_FILE},"));
         }
+        let mut zero = self.zero;
+        if let Some(fine) = self.fine_timebase() {
+            filters.push_str(&format!("settb={fine},"));
+            zero = self.timebase.rescale_nearest(zero, fine);
+        }
         let zero = if self.copy_timestamps {
-            self.zero.to_string()
+            zero.to_string()
         } else {
             "STARTPTS".to_owned()
         };
-        // As `Increasing` does with the list.
+        // As `Increasing` does with the list, or the worker with finer times.
         filters.push_str(&format!(
             "setpts='if(N,max(PTS-({zero}),PREV_OUTPTS+1),PTS-({zero}))'"
         ));

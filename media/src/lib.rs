@@ -21,6 +21,7 @@ mod progress;
 mod sandbox;
 pub mod scan;
 mod tail;
+mod timeline;
 pub mod tools;
 
 pub use error::MediaError;

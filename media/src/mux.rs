@@ -17,6 +17,30 @@ pub struct TimedFile {
     pub starts_us: i64,
 }
 
+/// The picture of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MuxPicture {
+    /// The joined fragments.
+    pub file: TimedFile,
+    /// The file to make.
+    pub output: PathBuf,
+    /// How many frames there are.
+    pub frames: u64,
+    /// Ticks of the track that the last frame is shown. ffmpeg 5.1 reads no durations of fragments, and
+    /// would take the average for it.
+    pub last_frame_ticks: i64,
+}
+
+impl MuxPicture {
+    fn args(&self, index: usize) -> [OsString; 4] {
+        let (last, ticks) = (self.frames.saturating_sub(1), self.last_frame_ticks);
+        let durations = format!("if(eq(N\\,{last})\\,{ticks}\\,DURATION)");
+        let filter = format!("setts=pts=PTS:dts=DTS:duration={durations}");
+        let map = format!("{index}:v:0");
+        ["-map".into(), map.into(), "-bsf:v".into(), filter.into()]
+    }
+}
+
 /// An audio track of an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MuxTrack {
@@ -33,9 +57,8 @@ pub struct MuxTrack {
 /// One progressive MP4 for each picture, all with the same audio tracks.
 #[derive(Clone, Debug)]
 pub struct MuxRequest {
-    /// The joined fragments of each rendition and the output to make of them; empty where there is
-    /// no picture.
-    pub pictures: Vec<(TimedFile, PathBuf)>,
+    /// Each rendition; empty where there is no picture.
+    pub pictures: Vec<MuxPicture>,
     /// The audio tracks.
     pub audio: Vec<MuxTrack>,
     /// The output when there is no picture.
@@ -58,13 +81,13 @@ impl MuxRequest {
         ]
         .map(OsString::from)
         .to_vec();
-        let pictures = self.pictures.iter().map(|(file, _)| file);
+        let pictures = self.pictures.iter().map(|picture| &picture.file);
         for file in pictures.chain(self.audio.iter().map(|track| &track.file)) {
             args.extend(open(file));
         }
-        for (index, (_, output)) in self.pictures.iter().enumerate() {
-            args.extend(["-map".into(), format!("{index}:v:0").into()]);
-            args.extend(self.output(output));
+        for (index, picture) in self.pictures.iter().enumerate() {
+            args.extend(picture.args(index));
+            args.extend(self.output(&picture.output));
         }
         if let Some(output) = &self.audio_only {
             args.extend(self.output(output));
@@ -118,14 +141,14 @@ impl MuxRequest {
 
     /// About how much it writes: every output has all sound.
     fn bytes(&self) -> u64 {
-        let pictures = self.pictures.iter().map(|(file, _)| size(&file.path));
+        let pictures = self.pictures.iter().map(|picture| size(&picture.file.path));
         let sounds = self.audio.iter().map(|track| size(&track.file.path));
         let outputs = self.pictures.len().max(1) as u64;
         pictures.sum::<u64>() + sounds.sum::<u64>() * outputs
     }
 
     fn reads(&self) -> Vec<PathBuf> {
-        let pictures = self.pictures.iter().map(|(file, _)| file);
+        let pictures = self.pictures.iter().map(|picture| &picture.file);
         pictures
             .chain(self.audio.iter().map(|track| &track.file))
             .map(|f| f.path.clone())
@@ -295,9 +318,12 @@ mod tests {
         };
         assert_eq!(request.bytes(), 200);
         for name in ["large", "small"] {
-            request
-                .pictures
-                .push((file(name, 1000), PathBuf::from("out")));
+            request.pictures.push(MuxPicture {
+                file: file(name, 1000),
+                output: PathBuf::from("out"),
+                frames: 1,
+                last_frame_ticks: 1,
+            });
         }
         assert_eq!(request.bytes(), 2400);
     }

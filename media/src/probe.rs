@@ -1,5 +1,6 @@
 //! What is in a source: one run of ffprobe.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
@@ -30,6 +31,11 @@ pub struct Probed {
     pub info: MediaInfo,
     /// How long the header says that it lasts: the longest of what it says. An estimate.
     pub duration: Duration,
+    /// When the header says that tracks end on the source's timeline, by stream index, where packets
+    /// need not say how long they last.
+    pub track_ends: BTreeMap<u32, Duration>,
+    /// Whether it is an MPEG stream whose first timestamp is exactly 0.
+    pub begins_at_zero: bool,
     /// One sentence for each stream that cannot be used.
     pub left_out: Vec<String>,
     /// What only damage explains: without it there would be more to transcode.
@@ -109,6 +115,14 @@ pub fn parse(json: &str) -> Result<Probed, MediaError> {
         let (kind, index) = (&stream.codec_type, stream.index);
         format!("its header does not say what the {kind} in stream {index} is")
     });
+    let track_ends = track_ends(&report);
+    let begins_at_zero = matches!(report.format.format_name.as_str(), "mpegts" | "mpeg")
+        && report
+            .format
+            .start_time
+            .as_deref()
+            .and_then(|at| at.parse::<f64>().ok())
+            == Some(0.0);
     let info = MediaInfo {
         format: report.format.format_name,
         video,
@@ -119,9 +133,35 @@ pub fn parse(json: &str) -> Result<Probed, MediaError> {
     Ok(Probed {
         info,
         duration: duration.max().unwrap_or_default(),
+        track_ends,
+        begins_at_zero,
         left_out,
         damage,
     })
+}
+
+/// When tracks end by the header. Matroska says it in a tag of the track; the duration of a file with a
+/// single track is the track's.
+fn track_ends(report: &Report) -> BTreeMap<u32, Duration> {
+    const SAYING: [&str; 3] = ["matroska", "flv", "asf"];
+    let format = &report.format;
+    if !SAYING.iter().any(|name| format.format_name.contains(name)) {
+        return BTreeMap::new();
+    }
+    let start = seconds(&format.start_time).unwrap_or_default();
+    let whole = seconds(&format.duration).map(|duration| start + duration);
+    let alone = report.streams.len() == 1;
+    let end = |stream: &Stream| {
+        let tags = [&stream.tags.duration, &stream.tags.duration_eng];
+        let tagged = tags.into_iter().flatten().find_map(|text| clock(text));
+        match tagged {
+            // A tag may have been copied from a longer film.
+            Some(tagged) => Some(tagged.min(whole?)),
+            None => whole.filter(|_| alone),
+        }
+    };
+    let ends = report.streams.iter().map(|s| Some((s.index, end(s)?)));
+    ends.flatten().collect()
 }
 
 /// A picture or sound without the description that every track of an MP4 must have.
@@ -237,6 +277,16 @@ fn seconds(text: &Option<String>) -> Option<Duration> {
     Duration::try_from_secs_f64(text.as_ref()?.parse().ok()?).ok()
 }
 
+/// Reads `00:00:16.000000000`.
+fn clock(text: &str) -> Option<Duration> {
+    let mut parts = text.trim().split(':');
+    let hours: u32 = parts.next()?.parse().ok()?;
+    let minutes: u32 = parts.next()?.parse().ok()?;
+    let seconds = Duration::try_from_secs_f64(parts.next()?.parse().ok()?).ok()?;
+    let minutes = u64::from(hours) * 60 + u64::from(minutes);
+    seconds.checked_add(Duration::from_secs(minutes * 60))
+}
+
 fn timebase(text: &str) -> Option<Timebase> {
     let (num, den) = ratio(text, '/')?;
     Timebase::new(num, den).ok()
@@ -254,6 +304,7 @@ struct Report {
 struct Format {
     #[serde(default)]
     format_name: String,
+    start_time: Option<String>,
     duration: Option<String>,
 }
 
@@ -307,9 +358,44 @@ struct Disposition {
 struct Tags {
     language: Option<String>,
     title: Option<String>,
+    #[serde(rename = "DURATION")]
+    duration: Option<String>,
+    #[serde(rename = "DURATION-eng")]
+    duration_eng: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct SideData {
     rotation: Option<f64>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tracks_end_where_matroska_says() {
+        let stream = |index: u32, tag: &str| {
+            format!(r#"{{"index":{index},"codec_type":"video","tags":{{"DURATION":"{tag}"}}}}"#)
+        };
+        let report = |streams: &[String], duration: &str| {
+            let json = format!(
+                r#"{{"streams":[{}],"format":{{"format_name":"matroska,webm","start_time":"0.000000","duration":"{duration}"}}}}"#,
+                streams.join(",")
+            );
+            parse(&json).unwrap().track_ends
+        };
+        let ends = report(
+            &[stream(0, "00:00:16.000000000"), stream(1, "01:00:20.5")],
+            "3700.000000",
+        );
+        assert_eq!(ends[&0], Duration::from_secs(16));
+        assert_eq!(ends[&1], Duration::from_millis(3_620_500));
+        // Copied from a longer film.
+        let ends = report(&[stream(0, "02:00:00.000000000")], "60.0");
+        assert_eq!(ends[&0], Duration::from_secs(60));
+        let ends = report(&[stream(0, "unknown")], "60.0");
+        assert_eq!(ends[&0], Duration::from_secs(60));
+        assert!(report(&[stream(0, ""), stream(1, "")], "60.0").is_empty());
+    }
 }

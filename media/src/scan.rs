@@ -17,6 +17,9 @@ pub struct Packet {
     pub pts: Option<i64>,
     /// Decoding time in ticks of the stream, where it has one.
     pub dts: Option<i64>,
+    /// Ticks of the stream that it is presented for, where the container says so or ffprobe can
+    /// work it out.
+    pub duration: Option<i64>,
     /// Bytes.
     pub size: u32,
     /// Marked as a keyframe.
@@ -44,7 +47,7 @@ pub fn args(input: &Input) -> Vec<OsString> {
         "-select_streams",
         "V:0",
         "-show_entries",
-        "packet=pts,dts,size,flags",
+        "packet=pts,dts,duration,size,flags",
         "-of",
         "csv=print_section=0",
     ]
@@ -82,16 +85,17 @@ pub async fn scan(
     Ok(())
 }
 
-/// Reads a line such as `1890,-5310,248952,K_`; `N/A` stands for what a packet lacks.
+/// Reads a line such as `1890,-5310,3600,248952,K_`; `N/A` stands for what a packet lacks.
 fn parse(line: &str) -> Option<Packet> {
     let mut fields = line.split(',');
     let tick = |field: Option<&str>| field.and_then(|text| text.parse::<i64>().ok());
-    let (pts, dts) = (fields.next(), fields.next());
+    let (pts, dts, duration) = (fields.next(), fields.next(), fields.next());
     let size = fields.next()?.parse().ok()?;
     let flags = fields.next()?;
     Some(Packet {
         pts: tick(pts),
         dts: tick(dts),
+        duration: tick(duration).filter(|&ticks| ticks > 0),
         size,
         key: flags.contains('K'),
         discard: flags.contains('D'),
@@ -104,15 +108,16 @@ mod tests {
 
     #[test]
     fn lines_of_both_generations() {
-        let key = parse("1890,-5310,248952,K_").unwrap();
+        let key = parse("1890,-5310,3600,248952,K_").unwrap();
         assert_eq!(
             (key.pts, key.dts, key.size, key.key),
             (Some(1890), Some(-5310), 248_952, true)
         );
-        let dropped = parse("N/A,N/A,17,_D_").unwrap();
+        assert_eq!(key.duration, Some(3600));
+        let dropped = parse("N/A,N/A,N/A,17,_D_").unwrap();
         assert_eq!(
-            (dropped.pts, dropped.discard, dropped.key),
-            (None, true, false)
+            (dropped.pts, dropped.duration, dropped.discard, dropped.key),
+            (None, None, true, false)
         );
         assert_eq!(parse(""), None);
         assert_eq!(parse("side_data,1"), None);

@@ -13,12 +13,12 @@ use reelmill_common::media_info::AudioStream;
 use reelmill_common::profile::{
     AudioCodec, AudioSettings, PixelFormat, Rate, VideoCodec, VideoSettings,
 };
-use reelmill_common::{LoopbackUrl, Place, Timebase, Window};
+use reelmill_common::{LoopbackUrl, Place, Timebase, Timeline, Window};
 use reelmill_media::audio::AudioRequest;
 use reelmill_media::decode::DecodeRequest;
 use reelmill_media::encode::EncodeRequest;
 use reelmill_media::listen::ListenRequest;
-use reelmill_media::mux::{FragmentRequest, MuxRequest, MuxTrack, TimedFile};
+use reelmill_media::mux::{FragmentRequest, MuxPicture, MuxRequest, MuxTrack, TimedFile};
 use reelmill_media::{Input, Tools, probe, scan};
 
 fn assert_golden(name: &str, args: &[OsString]) {
@@ -72,12 +72,22 @@ fn rendition(name: &str, size: (u32, u32), codec: VideoCodec, rate: Rate) -> Ren
     }
 }
 
+fn timeline() -> &'static Timeline {
+    const {
+        &Timeline {
+            offset_us: 0,
+            streams: Vec::new(),
+        }
+    }
+}
+
 fn encode<'a>(input: &'a Input, renditions: &'a [RenditionPlan]) -> EncodeRequest<'a> {
     EncodeRequest {
         input,
         stream: 0,
         timebase: Timebase::new(1, 90_000).unwrap(),
         copy_timestamps: true,
+        timeline: timeline(),
         lead_in_us: Some(7_999_999),
         window: Window {
             start: Some(900_000),
@@ -92,6 +102,7 @@ fn encode<'a>(input: &'a Input, renditions: &'a [RenditionPlan]) -> EncodeReques
         source_size: (1920, 1080),
         renditions,
         timescale: 90_000,
+        fine_times: false,
         threads: 1,
         start_seam: Some(SeamRange {
             from: 894_690,
@@ -217,6 +228,7 @@ fn an_audio_track() {
         input: &input,
         plan: &plan,
         copy_timestamps: true,
+        timeline: timeline(),
     };
     assert_golden("audio", &request.args());
 }
@@ -229,14 +241,18 @@ fn progressive_files() {
     };
     let request = MuxRequest {
         pictures: vec![
-            (
-                file("/scratch/1080p.mp4", 0),
-                PathBuf::from("/scratch/output_1080p.mp4"),
-            ),
-            (
-                file("/scratch/360p.mp4", 0),
-                PathBuf::from("/scratch/output_360p.mp4"),
-            ),
+            MuxPicture {
+                file: file("/scratch/1080p.mp4", 0),
+                output: PathBuf::from("/scratch/output_1080p.mp4"),
+                frames: 250,
+                last_frame_ticks: 3003,
+            },
+            MuxPicture {
+                file: file("/scratch/360p.mp4", 0),
+                output: PathBuf::from("/scratch/output_360p.mp4"),
+                frames: 250,
+                last_frame_ticks: 3003,
+            },
         ],
         audio: vec![MuxTrack {
             file: file("/scratch/track_0.mp4", 2_980_000),
@@ -271,6 +287,7 @@ fn looking_at_a_source() {
         stream: Some(0),
         timebase: Timebase::new(1, 90_000).ok(),
         copy_timestamps: true,
+        timeline: timeline(),
         deinterlace: true,
     };
     assert_golden("decode", &decode.args(&current()));

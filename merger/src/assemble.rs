@@ -8,7 +8,9 @@ use reelmill_common::media_info::AudioStream;
 use reelmill_common::time::Grid;
 use reelmill_common::{Sha256, Timebase};
 use reelmill_media::mp4::{Continuity, Joined, Joiner, Regrouper, Track, TrackKind, inspect};
-use reelmill_media::mux::{FragmentRequest, MuxRequest, MuxTrack, TimedFile, fragment, mux};
+use reelmill_media::mux::{
+    FragmentRequest, MuxPicture, MuxRequest, MuxTrack, TimedFile, fragment, mux,
+};
 use reelmill_stage::{StageError, blocking};
 
 use crate::timing::{Measured, Start, starts};
@@ -266,7 +268,12 @@ impl Merger {
         let request = MuxRequest {
             pictures: pictures
                 .iter()
-                .map(|p| (timed(&p.file, starts_us), output(&p.plan.name)))
+                .map(|p| MuxPicture {
+                    file: timed(&p.file, starts_us),
+                    output: output(&p.plan.name),
+                    frames: p.joined.frames,
+                    last_frame_ticks: p.joined.end - p.joined.last_pts,
+                })
                 .collect(),
             audio: sounds.iter().zip(audio_starts).map(track).collect(),
             audio_only: pictures.is_empty().then(|| output(AUDIO_ONLY)),

@@ -136,6 +136,7 @@ fn certificate(
                 .collect(),
         },
         copy_timestamps: manifest.copy_timestamps,
+        timeline: manifest.timeline.clone(),
         deinterlaced: manifest
             .video
             .as_ref()

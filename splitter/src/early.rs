@@ -87,6 +87,7 @@ mod tests {
         Packet {
             pts: Some(pts),
             dts: Some(pts),
+            duration: Some(40),
             size: 100,
             key: true,
             discard: false,

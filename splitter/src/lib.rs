@@ -21,6 +21,8 @@ use reelmill_stage::{
 mod admit;
 mod cost;
 mod early;
+mod jumps;
+mod last;
 mod plan;
 mod refusal;
 mod spread;
@@ -145,6 +147,8 @@ impl Splitter {
             summary = packets.finish();
             admit::picture(&source, stream, summary.as_ref(), request.trusted)?;
         }
+        let track_ends = info.video.as_ref().map(|stream| stream.index);
+        let track_ends = track_ends.and_then(|index| probed.track_ends.get(&index).copied());
         let mut left_out = probed.left_out;
         if info.video.is_some() && summary.is_none() {
             left_out.push("the picture has no packets".to_owned());
@@ -159,6 +163,8 @@ impl Splitter {
             ffmpeg,
             info,
             duration: probed.duration,
+            track_ends,
+            begins_at_zero: probed.begins_at_zero,
             summary,
             left_out,
         }))

@@ -9,7 +9,7 @@ use reelmill_common::manifest::{
 use reelmill_common::media_info::{MediaInfo, VideoStream};
 use reelmill_common::profile::{Profile, audio_kbps, ladder};
 use reelmill_common::request::JobRequest;
-use reelmill_common::{JobId, Timebase, Window};
+use reelmill_common::{JobId, Timebase, Timeline, Window};
 
 use crate::cost::{FrameCost, audio_ms, open_ms, rendition_ms, whole};
 use crate::spread::{shares, spread};
@@ -26,6 +26,11 @@ pub(crate) struct Facts<'a> {
     pub(crate) info: MediaInfo,
     /// How long its header says that it lasts.
     pub(crate) duration: Duration,
+    /// When its header says that the picture ends on its timeline.
+    pub(crate) track_ends: Option<Duration>,
+    /// Whether ffmpeg 5.1 would count from the earliest stream that a run maps, although it is asked
+    /// to keep timestamps: in a format whose timestamps may jump, whose first one is 0.
+    pub(crate) begins_at_zero: bool,
     /// `None` when there is no picture to encode.
     pub(crate) summary: Option<Summary>,
     /// One sentence for each stream that was left out.
@@ -41,12 +46,23 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         ffmpeg,
         info,
         duration,
+        track_ends,
+        begins_at_zero,
         summary,
         left_out,
     } = facts;
     let profile = &request.profile;
     let mut notes = left_out;
     let copy_timestamps = summary.as_ref().is_some_and(|summary| !summary.jumps);
+    let streams = info.video.iter().map(|stream| stream.index);
+    let streams = streams.chain(info.audio.iter().map(|stream| stream.index));
+    let timeline = Timeline {
+        offset_us: u32::from(copy_timestamps && begins_at_zero),
+        streams: match copy_timestamps || info.video.is_none() {
+            true => Vec::new(),
+            false => streams.collect(),
+        },
+    };
     // What was seen is surer than what was said.
     let seconds = summary
         .as_ref()
@@ -60,7 +76,19 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         if let Some(trouble) = &summary.trouble {
             notes.push(format!("the source is encoded as one chunk: {trouble}"));
         }
-        let video = video_plan(request, stream, &summary, &audio);
+        let last = summary.last.map(|last| last.ticks(track_ends));
+        let (last_frame_ticks, note) = last.unwrap_or_default();
+        notes.extend(note);
+        let timescale = timescale(stream.timebase);
+        // Several ticks of the delivered timescale in one of the source's.
+        let is_finer = timescale > stream.timebase.den() || stream.timebase.num() > 1;
+        // Mended times no longer overlap.
+        let repeats = !summary.jumps && summary.last.is_some_and(|last| last.repeats);
+        let video = VideoPlan {
+            fine_times: is_finer && repeats,
+            last_frame_ticks,
+            ..video_plan(request, stream, &summary, &audio)
+        };
         if summary.trouble.is_none() {
             notes.extend(one_long_chunk(request, &video));
         }
@@ -77,6 +105,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         proof: request.proof,
         outputs: profile.outputs,
         copy_timestamps,
+        timeline,
         video,
         audio,
         notes,
@@ -161,6 +190,8 @@ fn video_plan(
         },
         stream,
         renditions,
+        fine_times: false,
+        last_frame_ticks: None,
         chunks,
     }
 }

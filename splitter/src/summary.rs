@@ -1,11 +1,14 @@
 //! What planning needs to know of a source's packets, in memory that grows with the cells of the
 //! grid that have any, and neither with the packets nor with how far apart they are.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 use reelmill_common::Timebase;
 use reelmill_common::time::Grid;
 use reelmill_media::scan::Packet;
+
+use crate::jumps::Jumps;
+use crate::last::{Last, LastFrame};
 
 /// How many packets are looked at before the first PTS is settled: more than any codec reorders.
 const SETTLE: usize = 256;
@@ -16,14 +19,6 @@ pub(crate) const SEAM_FRAMES: usize = 2;
 
 /// Keyframes kept in one cell: the first and the last ones, which are the ones to begin from.
 const KEYS: usize = 4;
-
-/// Packets over which a codec may reorder frames, and more: twice the 16 of H.264 and HEVC. A PTS
-/// that is behind by more is no reordering.
-const REORDER: usize = 32;
-
-/// A step of decoding time that ffmpeg takes for a discontinuity where a format may have such
-/// (its `-dts_delta_threshold`), in seconds.
-const DISCONTINUITY: f64 = 10.0;
 
 /// A keyframe to begin decoding from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +84,8 @@ pub(crate) struct Summary {
     pub(crate) jumps: bool,
     /// Why windows cannot be cut by time, where they cannot.
     pub(crate) trouble: Option<String>,
+    /// The last frame, where packets have a PTS.
+    pub(crate) last: Option<LastFrame>,
 }
 
 /// Takes in packets one by one.
@@ -96,7 +93,6 @@ pub(crate) struct Summary {
 pub(crate) struct Scanner {
     timebase: Timebase,
     step_ms: u32,
-    discontinuous_format: bool,
     indexed: bool,
     early: Vec<(i64, Packet)>,
     grid: Option<Grid>,
@@ -104,10 +100,8 @@ pub(crate) struct Scanner {
     packets: u64,
     without_pts: u64,
     off_the_grid: u64,
-    last_dts: Option<i64>,
-    /// The largest PTS so far, after each of the last packets.
-    peaks: VecDeque<i64>,
-    jump: Option<String>,
+    jumps: Jumps,
+    last: Last,
 }
 
 impl Scanner {
@@ -117,7 +111,6 @@ impl Scanner {
         Self {
             timebase,
             step_ms,
-            discontinuous_format: matches!(format, "mpegts" | "mpeg" | "mpegvideo" | "ogg" | "rm"),
             indexed: ["mov", "matroska", "flv", "avi"]
                 .iter()
                 .any(|name| format.split(',').any(|part| part == *name)),
@@ -127,14 +120,13 @@ impl Scanner {
             packets: 0,
             without_pts: 0,
             off_the_grid: 0,
-            last_dts: None,
-            peaks: VecDeque::new(),
-            jump: None,
+            jumps: Jumps::new(timebase, format),
+            last: Last::new(timebase, format),
         }
     }
 
     pub(crate) fn add(&mut self, packet: Packet) {
-        self.watch_for_jumps(&packet);
+        self.jumps.add(&packet);
         if packet.discard {
             return;
         }
@@ -143,6 +135,7 @@ impl Scanner {
             self.without_pts += 1;
             return;
         };
+        self.last.add(pts, &packet);
         match self.grid {
             Some(grid) => self.place(grid, pts, &packet),
             None => {
@@ -150,30 +143,6 @@ impl Scanner {
                 if self.early.len() >= SETTLE {
                     self.settle();
                 }
-            }
-        }
-    }
-
-    fn watch_for_jumps(&mut self, packet: &Packet) {
-        let Some(dts) = packet.dts.or(packet.pts) else {
-            return;
-        };
-        if let Some(last) = self.last_dts.replace(dts) {
-            let step = self.timebase.seconds(dts.saturating_sub(last));
-            if self.discontinuous_format && step.abs() > DISCONTINUITY {
-                self.jump
-                    .get_or_insert_with(|| format!("timestamps jump by {step:.3} s"));
-            }
-        }
-        let Some(pts) = packet.pts else { return };
-        let peak = self.peaks.back().map_or(pts, |&peak| peak.max(pts));
-        self.peaks.push_back(peak);
-        if self.peaks.len() > REORDER {
-            let settled = self.peaks.pop_front().unwrap_or(peak);
-            if pts < settled {
-                let step = self.timebase.seconds(settled.saturating_sub(pts));
-                self.jump
-                    .get_or_insert_with(|| format!("timestamps step back by {step:.3} s"));
             }
         }
     }
@@ -217,7 +186,8 @@ impl Scanner {
         if self.packets == 0 {
             return None;
         }
-        let jumps = self.jump.is_some();
+        let jump = self.jumps.finish();
+        let jumps = jump.is_some();
         let trouble = if self.without_pts > 0 {
             Some(format!(
                 "{} of {} packets have no timestamp",
@@ -229,7 +199,7 @@ impl Scanner {
                 self.off_the_grid
             ))
         } else {
-            self.jump
+            jump
         };
         let origin = Grid {
             origin: 0,
@@ -243,6 +213,7 @@ impl Scanner {
             indexed: self.indexed,
             jumps,
             trouble,
+            last: self.last.finish(),
         })
     }
 }
@@ -255,6 +226,7 @@ mod tests {
         Packet {
             pts: Some(pts),
             dts: Some(pts - 80),
+            duration: Some(40),
             size: 10,
             key,
             discard: false,

@@ -28,6 +28,7 @@ impl Worker {
             input: &input,
             plan,
             copy_timestamps: manifest.copy_timestamps,
+            timeline: &manifest.timeline,
         };
         let encoded = encode(&self.tools, &request, dir.path()).await;
         let encoded = self.checked(manifest, &source, encoded).await?;

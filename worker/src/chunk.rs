@@ -10,7 +10,7 @@ use reelmill_common::manifest::{Manifest, PlacedChunk, Proof, SeamRange, VideoPl
 use reelmill_common::marker::{ChunkMarker, SeamFrame, StoredRendition, VERSION};
 use reelmill_common::time::Grid;
 use reelmill_media::Input;
-use reelmill_media::encode::{EncodeRequest, Encoded, limits};
+use reelmill_media::encode::{EncodeRequest, Encoded, Increasing, limits};
 use reelmill_media::mp4::Fragmented;
 use reelmill_stage::{StageError, Work, blocking, scratch_folder};
 
@@ -65,6 +65,7 @@ impl Worker {
             stream: video.stream.index,
             timebase: video.grid.timebase,
             copy_timestamps: manifest.copy_timestamps,
+            timeline: &manifest.timeline,
             lead_in_us: placed.lead_in().and_then(|lead_in| lead_in.seek_us),
             window: chunk.window,
             zero,
@@ -76,6 +77,7 @@ impl Worker {
             source_size: video.stream.displayed_size(),
             renditions: &video.renditions,
             timescale: video.timescale,
+            fine_times: video.fine_times,
             threads: video.threads,
             start_seam: chunk.start_seam,
             end_seam: chunk.end_seam,
@@ -93,17 +95,23 @@ impl Worker {
         if let Some(first) = video.renditions.first().filter(|_| encoded.pts.is_empty()) {
             self.check_list(made.file(first)?)?;
         }
-        check_window(encoded, placed)?;
+        check_window(times(video, encoded), placed).map_err(|error| {
+            match encoded.pts.is_empty() {
+                true => error.with_detail(&encoded.ended.tail),
+                false => error,
+            }
+        })?;
 
         let timeline = Timeline::new(video, encoded);
         let end = match chunk.end_seam {
-            Some(seam) => Some(timeline.tick(next_frame(&encoded.frames, seam, chunk.window))?),
-            None => None,
+            Some(seam) => Some(next_frame(&encoded.frames, seam, chunk.window)),
+            None => last_end(video, encoded),
         };
-        let pts = encoded
-            .pts
+        let end = end.map(|end| timeline.tick(end)).transpose()?;
+        let mut increasing = Increasing::default();
+        let pts = times(video, encoded)
             .iter()
-            .map(|&pts| timeline.tick(pts))
+            .map(|&pts| timeline.tick(pts).map(|tick| increasing.next(tick)))
             .collect::<Result<Vec<_>, _>>()?;
         let mut renditions = Vec::new();
         for rendition in &video.renditions {
@@ -196,20 +204,33 @@ fn next_frame(frames: &[SeamFrame], seam: SeamRange, window: Window) -> i64 {
         .unwrap_or(end)
 }
 
+/// The frames' times in source ticks: those that the encoders counted from.
+fn times<'a>(video: &VideoPlan, encoded: &'a Encoded) -> &'a [i64] {
+    match video.fine_times {
+        true => &encoded.decoded,
+        false => &encoded.pts,
+    }
+}
+
+/// When the source's last frame ends, where that is known.
+fn last_end(video: &VideoPlan, encoded: &Encoded) -> Option<i64> {
+    let last = times(video, encoded).iter().max()?;
+    last.checked_add(video.last_frame_ticks.filter(|&ticks| ticks > 0)?)
+}
+
 /// Every frame must lie in the window.
-fn check_window(encoded: &Encoded, placed: &PlacedChunk) -> Result<(), StageError> {
+fn check_window(times: &[i64], placed: &PlacedChunk) -> Result<(), StageError> {
     let window = placed.chunk.window;
-    if encoded.pts.is_empty() {
+    if times.is_empty() {
         return Err(StageError::permanent(
             "no-frames",
             format!(
                 "no frame could be decoded in {}: the source is damaged or not a video",
                 describe(placed)
             ),
-        )
-        .with_detail(&encoded.ended.tail));
+        ));
     }
-    match encoded.pts.iter().find(|&&pts| !window.contains(pts)) {
+    match times.iter().find(|&&pts| !window.contains(pts)) {
         None => Ok(()),
         Some(pts) => {
             let trouble = format!("a frame at {pts} lies outside {}", describe(placed));

@@ -7,7 +7,7 @@ use reelmill_common::certificate::{Certificate, CertifiedOutput, CertifiedVideo}
 use reelmill_common::digest::Hasher;
 use reelmill_common::manifest::Proof;
 use reelmill_common::marker::SeamFrame;
-use reelmill_common::{JobId, Sha256};
+use reelmill_common::{JobId, Sha256, Timeline};
 use reelmill_media::decode::{DecodeRequest, decode};
 use reelmill_media::encode::Increasing;
 use reelmill_media::listen::{ListenRequest, listen};
@@ -227,11 +227,13 @@ impl Check {
     ) -> Result<u64, String> {
         let name = &output.path;
         let input = Input::file(self.dir.join(name));
+        let timeline = Timeline::default();
         let request = DecodeRequest {
             input: &input,
             stream: None,
             timebase: Some(video.timebase),
             copy_timestamps: true,
+            timeline: &timeline,
             deinterlace: false,
         };
         let (mut frames, mut first, mut last, mut backwards) = (0_u64, None, None, None);
@@ -327,6 +329,7 @@ impl Check {
             stream: Some(stream.index),
             timebase: Some(stream.timebase),
             copy_timestamps: self.certificate.copy_timestamps,
+            timeline: &self.certificate.timeline,
             deinterlace: self.certificate.deinterlaced,
         };
         let mut compare = Compare::new(&self.certificate);

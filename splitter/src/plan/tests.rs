@@ -26,6 +26,7 @@ fn summary(steps: &[Step], format: &str) -> Summary {
         scanner.add(Packet {
             pts: Some(pts),
             dts: Some(pts - 80),
+            duration: Some(40),
             size: 1000,
             key: *key || at == 0,
             discard: false,
@@ -93,6 +94,8 @@ fn planned(
             audio: vec![audio],
         },
         duration: Duration::from_secs(duration),
+        track_ends: None,
+        begins_at_zero: false,
         summary,
         left_out: Vec::new(),
     })
