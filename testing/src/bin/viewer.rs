@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use reelmill_common::Sha256;
 use reelmill_common::profile::builtins;
-use reelmill_testing::cases::{cache_folder, make_all, viewer};
+use reelmill_testing::cases::{all, cache_folder, make_all, viewer};
 use reelmill_testing::ffmpeg::Ffmpeg;
 use reelmill_testing::oracle::input;
 use reelmill_testing::viewer::decode::streams;
@@ -47,6 +47,9 @@ struct Args {
     /// Only files whose names contain this
     #[arg(long)]
     only: Option<String>,
+    /// Without files: only the cases made for this
+    #[arg(long)]
+    cases: bool,
     /// Forgets the verdicts of earlier runs
     #[arg(long)]
     fresh: bool,
@@ -105,7 +108,7 @@ fn judge_all() -> Result<ExitCode> {
                 None => {
                     if source.is_none() {
                         let head = shorten(&judge.ffmpeg, name, path, &args, &work)?;
-                        source = Some(Source::open(&judge.ffmpeg, name, &head)?);
+                        source = Some(Source::open(&judge.ffmpeg, name, &head, head != *path)?);
                     }
                     let source = source.as_ref().context("no source")?;
                     let verdict = judge.judge(source, profile)?;
@@ -172,6 +175,9 @@ fn files(args: &Args) -> Result<Vec<(String, PathBuf)>> {
     if args.files.is_empty() {
         let maker = Ffmpeg::new(Path::new("ffmpeg"))?;
         let mut cases = viewer();
+        if !args.cases {
+            cases.extend(all());
+        }
         cases.retain(|case| wanted(args, &case.file));
         for (case, path) in cases
             .iter()
@@ -183,7 +189,8 @@ fn files(args: &Args) -> Result<Vec<(String, PathBuf)>> {
             .corpus_dir
             .clone()
             .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus"));
-        for folder in FOLDERS.map(|name| corpus.join(name)) {
+        let folders = if args.cases { &[][..] } else { &FOLDERS[..] };
+        for folder in folders.iter().map(|name| corpus.join(name)) {
             if !folder.try_exists()? {
                 println!("ignored: there is no `{}`", folder.display());
                 continue;

@@ -71,6 +71,8 @@ pub struct View {
     pub stream: usize,
     /// The matrix of its samples.
     pub matrix: Matrix,
+    /// The matrix whose weights make luma of the RGB frames: the same on both sides.
+    pub luma: Matrix,
     /// Deinterlaces the frames that say that they are interlaced.
     pub deinterlace: bool,
     /// The size of the frames that come out.
@@ -132,7 +134,7 @@ impl Frames {
         Ok(Self {
             process: command.pipe(false)?,
             size: view.size,
-            weights: view.matrix.weights(),
+            weights: view.luma.weights(),
         })
     }
 

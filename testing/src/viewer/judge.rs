@@ -50,20 +50,22 @@ pub struct Source {
     pub path: PathBuf,
     /// What is in it.
     pub decoded: Decoded,
-    /// The packets of its picture.
+    /// The packets of its picture, where its end is its own: what a stream copy cuts off leaves
+    /// frames out between the last ones.
     packets: Option<Packets>,
 }
 
 impl Source {
-    /// Decodes a source.
+    /// Decodes a source; `is_cut` says that it is the head of another one.
     ///
     /// # Errors
     /// When a tool cannot be run.
-    pub fn open(ffmpeg: &Ffmpeg, name: &str, path: &Path) -> Result<Self> {
+    pub fn open(ffmpeg: &Ffmpeg, name: &str, path: &Path, is_cut: bool) -> Result<Self> {
         let decoded = Decoded::of(ffmpeg, path, true)?;
         let packets = decoded
             .picture
             .as_ref()
+            .filter(|_| !is_cut)
             .map(|picture| Packets::of(ffmpeg, path, picture.index))
             .transpose()?;
         Ok(Self {
@@ -236,15 +238,13 @@ impl Judge {
         for what in time::compare(&source.decoded.times_ns, &decoded.times_ns) {
             verdict.find(Topic::Time, path, what);
         }
-        if let Some(packets) = &source.packets {
-            let (right, last) = (
-                packets.last_s(),
-                Packets::of(&self.ffmpeg, file, ours.index)?.last_s(),
-            );
-            if (right - last).abs() > LAST_S {
-                let what = format!("the last frame lasts {last:.3} s, {right:.3} s in the source");
-                verdict.find(Topic::Time, path, what);
-            }
+        let right = source.packets.as_ref().and_then(Packets::last_s);
+        let last = Packets::of(&self.ffmpeg, file, ours.index)?.last_s();
+        if let (Some(right), Some(last)) = (right, last)
+            && (right - last).abs() > LAST_S
+        {
+            let what = format!("the last frame lasts {last:.3} s, {right:.3} s in the source");
+            verdict.find(Topic::Time, path, what);
         }
         let partners = time::partners(&source.decoded.times_ns, &decoded.times_ns);
         let (view, own) = views(theirs, ours, &verdict.profile);
@@ -338,6 +338,7 @@ fn views(theirs: &Stream, ours: &Stream, profile: &str) -> (View, View) {
     let own = View {
         stream: ours.index,
         matrix: matrix(ours),
+        luma: matrix(ours),
         deinterlace: false,
         size: (number(ours, "width"), number(ours, "height")),
         sar: ours.sar(),

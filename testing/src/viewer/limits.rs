@@ -41,7 +41,7 @@ pub const LIMITS: [Limit; 2] = [
 /// The words in a note that explain a topic: a note about something else explains nothing.
 fn words(topic: Topic) -> &'static [&'static str] {
     match topic {
-        Topic::Channels => &["channel", "mixed", "layout"],
+        Topic::Channels => &["channel", "mixed", "layout", "delivered as"],
         Topic::Tracks => &["audio", "sound", "track"],
         Topic::Sound => &["sound", "audio", "silence"],
         Topic::Time | Topic::Sync => &["timestamp", "times", "clock", "duration", "cut off"],

@@ -71,6 +71,8 @@ pub struct Packets {
     pub tick: f64,
     /// PTS and duration of each, in ticks, in order of PTS.
     pub packets: Vec<(i64, i64)>,
+    /// The duration of the last one in ticks, where the container states it.
+    pub last: Option<i64>,
     /// The track's duration in ticks, where it is stated.
     pub stated: Option<i64>,
 }
@@ -100,6 +102,7 @@ impl Packets {
             .collect();
         listed.sort_unstable();
         // ffprobe gives the first packet of a fragmented file no duration.
+        let last = listed.last().and_then(|(_, lasts)| *lasts);
         let next = listed
             .iter()
             .skip(1)
@@ -113,23 +116,16 @@ impl Packets {
         Ok(Self {
             tick: tick.unwrap_or(0.0),
             packets,
+            last: last.filter(|lasts| *lasts > 0),
             stated: probed["duration_ts"].as_i64(),
         })
     }
 
-    /// How long the last packet lasts, in seconds; by the distance of the two before where the
-    /// container does not say.
+    /// How long the last packet lasts, in seconds; `None` where the container does not say.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "for people and tolerances")]
-    pub fn last_s(&self) -> f64 {
-        let stated = self.packets.last().map_or(0, |(_, duration)| *duration);
-        if stated > 0 {
-            return stated as f64 * self.tick;
-        }
-        match self.packets.as_slice() {
-            [.., (a, _), (b, _)] => (b - a) as f64 * self.tick,
-            _ => 0.0,
-        }
+    pub fn last_s(&self) -> Option<f64> {
+        Some(self.last? as f64 * self.tick)
     }
 
     /// What is wrong with a delivered track's packets.
@@ -254,6 +250,7 @@ mod tests {
         let track = |packets: &[(i64, i64)], stated| Packets {
             tick: 1.0 / 48_000.0,
             packets: packets.to_vec(),
+            last: None,
             stated: Some(stated),
         };
         let right = track(&[(-1024, 1024), (0, 1024), (1024, 1024)], 2048);
