@@ -7,6 +7,7 @@ use crate::id::JobId;
 use crate::manifest::Proof;
 use crate::marker::SeamFrame;
 use crate::media_info::{AudioStream, VideoStream};
+use crate::profile::Deinterlace;
 use crate::time::{Timebase, Window};
 use crate::timeline::Timeline;
 
@@ -39,8 +40,8 @@ pub struct Certificate {
     /// How every run of ffmpeg read the source's timestamps.
     #[serde(default, skip_serializing_if = "Timeline::is_default")]
     pub timeline: Timeline,
-    /// Whether interlaced frames were deinterlaced before they were hashed.
-    pub deinterlaced: bool,
+    /// What became of interlaced frames, should the source have any, before frames were hashed.
+    pub deinterlaced: Deinterlace,
     /// Every chunk in order of time.
     pub chunks: Vec<CertifiedChunk>,
     /// Every file delivered but this one.

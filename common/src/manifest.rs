@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256;
 use crate::id::JobId;
 use crate::media_info::{AudioStream, VideoStream};
-use crate::profile::{AudioSettings, Outputs, VideoSettings};
+use crate::profile::{AudioSettings, Deinterlace, Outputs, VideoSettings};
 use crate::request::JobOptions;
 use crate::task::TaskKey;
 use crate::time::{Grid, Window};
@@ -112,8 +112,8 @@ pub struct VideoPlan {
     /// Ticks per second of the delivered fragments: a whole multiple of the source's, so that
     /// every PTS is kept exactly.
     pub timescale: u32,
-    /// Whether interlaced frames are deinterlaced.
-    pub deinterlace: bool,
+    /// What becomes of interlaced frames, should the source have any.
+    pub deinterlace: Deinterlace,
     /// Cores for each encode: 1, or all where there is one chunk for all slots.
     pub threads: u32,
     /// The ladder, largest first.
@@ -136,6 +136,18 @@ pub struct VideoPlan {
 }
 
 impl VideoPlan {
+    /// The rate of the delivered frames, where that of the source is known: twice as many where its
+    /// header says that it is interlaced and each field becomes a frame.
+    #[must_use]
+    pub fn frame_rate(&self) -> Option<(u32, u32)> {
+        let (num, den) = self.stream.frame_rate?;
+        let each = match self.stream.interlaced {
+            true => self.deinterlace.ticks_each(),
+            false => 1,
+        };
+        Some((num.checked_mul(each)?, den))
+    }
+
     /// Whether the delivered timeline begins with the first frame that the decoder gives, and not
     /// with the grid: in a plan of one chunk, whose source may have no usable timestamps.
     #[must_use]

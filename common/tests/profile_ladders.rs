@@ -2,8 +2,8 @@
 
 use reelmill_common::media_info::{Colour, VideoStream};
 use reelmill_common::profile::{
-    AudioCodec, AudioSettings, DEFAULT, Outputs, PixelFormat, Profile, Rate, VideoCodec, builtin,
-    builtins, ladder, parse,
+    AudioCodec, AudioSettings, DEFAULT, Deinterlace, Outputs, PixelFormat, Profile, Rate,
+    VideoCodec, builtin, builtins, ladder, parse,
 };
 use reelmill_common::time::Timebase;
 
@@ -140,7 +140,7 @@ fn the_lossless_profile_changes_nothing() {
             kbps: None
         })
     );
-    assert!(!profile.deinterlace);
+    assert_eq!(profile.deinterlace, Deinterlace::Off);
     let [rung] = profile.video.as_slice() else {
         panic!("{:?}", profile.video)
     };
@@ -267,7 +267,7 @@ fn what_a_file_leaves_out_has_these_values() {
             hls: true
         }
     );
-    assert!(profile.deinterlace);
+    assert_eq!(profile.deinterlace, Deinterlace::Frames);
     assert_eq!(
         profile.audio,
         Some(AudioSettings {

@@ -22,7 +22,7 @@ use reelmill_common::marker::{
 };
 use reelmill_common::media_info::{AudioStream, Colour, VideoStream};
 use reelmill_common::message::{self, Message, MessageError};
-use reelmill_common::profile::{self, ladder};
+use reelmill_common::profile::{self, Deinterlace, ladder};
 use reelmill_common::request::{self, JobOptions, JobRequest};
 use reelmill_common::time::Grid;
 use reelmill_common::upload::{self, Order, StoredSource, Upload};
@@ -200,7 +200,7 @@ fn manifest() -> Manifest {
                 step_ms: 2000,
             },
             timescale: 12_800,
-            deinterlace: false,
+            deinterlace: Deinterlace::Off,
             threads: 1,
             spread: Vec::new(),
             fine_times: true,
@@ -384,7 +384,7 @@ fn certificate() {
         },
         copy_timestamps: true,
         timeline: timeline(),
-        deinterlaced: false,
+        deinterlaced: Deinterlace::Off,
         chunks: vec![CertifiedChunk {
             index: 0,
             generation: 0,

@@ -5,11 +5,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use reelmill_common::marker::SeamFrame;
+use reelmill_common::media_info::VideoStream;
+use reelmill_common::profile::Deinterlace;
 use reelmill_common::{Timebase, Timeline};
 
 use crate::encode::{parse_frame, passthrough};
 use crate::error::MediaError;
 use crate::input::Input;
+use crate::interlace::filters;
 use crate::process::{Ended, Invocation, Limits, run};
 use crate::timeline::{before_input, others};
 use crate::tools::Tools;
@@ -21,14 +24,15 @@ pub struct DecodeRequest<'a> {
     pub input: &'a Input,
     /// The picture's stream index; `None` takes the first picture.
     pub stream: Option<u32>,
-    /// The unit that frames' PTS are given in; `None` keeps the stream's own.
-    pub timebase: Option<Timebase>,
+    /// The unit that frames' PTS are given in.
+    pub timebase: Timebase,
     /// As when it was encoded.
     pub copy_timestamps: bool,
     /// As when it was encoded.
     pub timeline: &'a Timeline,
-    /// As when it was encoded.
-    pub deinterlace: bool,
+    /// As when it was encoded: what became of interlaced frames, and the picture as the probe found
+    /// it. `None` takes all frames as they are.
+    pub deinterlace: Option<(Deinterlace, &'a VideoStream)>,
 }
 
 impl DecodeRequest<'_> {
@@ -45,22 +49,24 @@ impl DecodeRequest<'_> {
         .to_vec();
         args.extend(before_input(self.copy_timestamps, self.timeline));
         args.extend(["-max_error_rate", "1", "-threads", "1"].map(OsString::from));
+        let (deinterlace, filters) = match self.deinterlace {
+            Some((deinterlace, source)) => {
+                (deinterlace, filters(self.timebase, deinterlace, source))
+            }
+            None => (Deinterlace::Off, format!("settb={}", self.timebase)),
+        };
+        if deinterlace != Deinterlace::Off {
+            // As when it was encoded: the deinterlacer must not begin anew.
+            args.extend(["-reinit_filter", "0"].map(OsString::from));
+        }
         args.extend(self.input.args());
         let stream = self
             .stream
             .map_or_else(|| "V:0".to_owned(), |index| index.to_string());
-        let settb = self
-            .timebase
-            .map_or_else(|| "null".to_owned(), |tb| format!("settb={tb}"));
-        let filter = if self.deinterlace {
-            ",bwdif=mode=send_frame:deint=interlaced"
-        } else {
-            ""
-        };
         args.extend(["-map".into(), format!("0:{stream}").into()]);
-        args.extend(["-vf".into(), format!("{settb}{filter}").into()]);
+        args.extend(["-vf".into(), filters.into()]);
         args.extend(["-noautoscale", "-c:v", "rawvideo"].map(OsString::from));
-        args.extend(passthrough(tools));
+        args.extend(passthrough(tools, deinterlace, self.timebase));
         args.extend(["-f", "framehash", "-hash", "murmur3", "pipe:1"].map(OsString::from));
         args.extend(others(self.copy_timestamps, self.timeline, self.stream));
         args

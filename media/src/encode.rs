@@ -13,6 +13,8 @@ use std::time::Duration;
 
 use reelmill_common::manifest::{RenditionPlan, SeamRange};
 use reelmill_common::marker::SeamFrame;
+use reelmill_common::media_info::VideoStream;
+use reelmill_common::profile::Deinterlace;
 use reelmill_common::{Timebase, Timeline, Window};
 
 use crate::codec::video_args;
@@ -53,8 +55,10 @@ pub struct EncodeRequest<'a> {
     pub frame_rate: Option<(u32, u32)>,
     /// A cell of the grid in milliseconds.
     pub fragment_ms: u32,
-    /// Whether interlaced frames are deinterlaced.
-    pub deinterlace: bool,
+    /// What becomes of interlaced frames.
+    pub deinterlace: Deinterlace,
+    /// The picture as the probe found it.
+    pub source: &'a VideoStream,
     /// Whether the source's pixels are square, or not said to be otherwise.
     pub square_pixels: bool,
     /// Displayed width and height of the source.
@@ -98,15 +102,9 @@ impl EncodeRequest<'_> {
             );
         }
         // A damaged stretch may fill a whole window: plain ffmpeg counts over the whole file.
-        args.extend(
-            [
-                "-max_error_rate",
-                "1",
-                "-threads",
-                &self.threads.to_string(),
-            ]
-            .map(OsString::from),
-        );
+        // One thread, however many the encoders have: frame threads of a decoder race where a stream
+        // is damaged.
+        args.extend(["-max_error_rate", "1", "-threads", "1"].map(OsString::from));
         // A change of size in mid-stream must not begin the graph anew: it counts and lists frames.
         // The scalers take it as it comes.
         args.extend(["-reinit_filter", "0"].map(OsString::from));
@@ -121,7 +119,7 @@ impl EncodeRequest<'_> {
             args.extend(
                 ["-map", "[hashed]", "-noautoscale", "-c:v", "rawvideo"].map(OsString::from),
             );
-            args.extend(passthrough(tools));
+            args.extend(passthrough(tools, self.deinterlace, self.timebase));
             // Murmur3: what is compared is two decodes of ours, not a message from an enemy.
             args.extend(["-f", "framehash", "-hash", "murmur3", FRAMES_FILE].map(OsString::from));
         }
@@ -143,7 +141,7 @@ impl EncodeRequest<'_> {
         ));
         args.extend(["-force_key_frames".into(), self.keyframes().into()]);
         match self.fine_timebase() {
-            None => args.extend(passthrough(tools)),
+            None => args.extend(passthrough(tools, self.deinterlace, self.timebase)),
             Some(fine) => {
                 let fine = fine.to_string();
                 args.extend(
@@ -282,15 +280,19 @@ pub fn limits(cost: Duration, pixels: u64) -> Limits {
     }
 }
 
-/// Options that give each frame to the encoder once, with the timestamp it was decoded with.
-pub(crate) fn passthrough(tools: &Tools) -> [OsString; 4] {
-    [
-        "-fps_mode",
-        "passthrough",
-        "-enc_time_base",
-        tools.enc_time_base(),
-    ]
-    .map(OsString::from)
+/// Options that give each frame to the encoder once, with the timestamp it was decoded with. Fields
+/// lie between those, so their own `timebase` is named.
+pub(crate) fn passthrough(
+    tools: &Tools,
+    deinterlace: Deinterlace,
+    timebase: Timebase,
+) -> [OsString; 4] {
+    let own = format!("{}:{}", timebase.num(), timebase.den());
+    let enc_time_base = match deinterlace {
+        Deinterlace::Off | Deinterlace::Frames => tools.enc_time_base(),
+        Deinterlace::Fields => own.as_str(),
+    };
+    ["-fps_mode", "passthrough", "-enc_time_base", enc_time_base].map(OsString::from)
 }
 
 /// Options of a fragmented MP4 whose init segment depends on nothing but the encoder's settings.

@@ -1,8 +1,10 @@
 //! The filter graphs of an encode: what happens to a picture between the decoder and the encoders.
 
 use reelmill_common::manifest::RenditionPlan;
+use reelmill_common::profile::Deinterlace;
 
 use crate::encode::{EncodeRequest, PTS_FILE};
+use crate::interlace::filters;
 use crate::tools::Tools;
 
 impl EncodeRequest<'_> {
@@ -10,7 +12,7 @@ impl EncodeRequest<'_> {
     /// gets a graph's first frame what the source says of its light (HDR10). There each output has its
     /// own graph over the same decoder, so that all are told, and in every window.
     pub(crate) fn graphs(&self, tools: &Tools) -> Vec<String> {
-        if !tools.tells_once_of_light() || self.deinterlace {
+        if !tools.tells_once_of_light() || self.is_costly() {
             return vec![self.graph()];
         }
         let rendition = |(index, rendition): (usize, &RenditionPlan)| {
@@ -28,9 +30,6 @@ impl EncodeRequest<'_> {
     /// All that is made of the source, in one graph.
     fn graph(&self) -> String {
         let mut graph = self.source();
-        if self.deinterlace {
-            graph.push_str(",bwdif=mode=send_frame:deint=interlaced");
-        }
         if self.hashes() {
             graph.push_str(",split=2[all][near];[near]");
             graph.push_str(&self.hash_filters());
@@ -49,9 +48,15 @@ impl EncodeRequest<'_> {
         graph
     }
 
-    /// The decoded picture, on its own clock.
+    /// Whether there is work before the picture is shared out, which is to be done once.
+    fn is_costly(&self) -> bool {
+        self.source.interlaced && self.deinterlace != Deinterlace::Off
+    }
+
+    /// The decoded picture, progressive.
     fn source(&self) -> String {
-        format!("[0:{}]settb={}", self.stream, self.timebase)
+        let filters = filters(self.timebase, self.deinterlace, self.source);
+        format!("[0:{}]{filters}", self.stream)
     }
 
     /// The window's frames at their times; `listed` in a file as well. They are chosen by PTS behind

@@ -12,6 +12,7 @@ pub mod encode;
 pub mod error;
 mod graph;
 pub mod input;
+pub mod interlace;
 pub mod listen;
 pub mod mp4;
 pub mod mux;

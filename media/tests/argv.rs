@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use reelmill_common::manifest::{AudioPlan, RenditionPlan, SeamRange};
-use reelmill_common::media_info::AudioStream;
+use reelmill_common::media_info::{AudioStream, Colour, VideoStream};
 use reelmill_common::profile::{
-    AudioCodec, AudioSettings, PixelFormat, Rate, VideoCodec, VideoSettings,
+    AudioCodec, AudioSettings, Deinterlace, PixelFormat, Rate, VideoCodec, VideoSettings,
 };
 use reelmill_common::{LoopbackUrl, Place, Timebase, Timeline, Window};
 use reelmill_media::audio::AudioRequest;
@@ -56,6 +57,20 @@ fn served() -> Input {
     Input::at(Place::Loopback(LoopbackUrl::new(40_404, path, name)))
 }
 
+static SOURCE: LazyLock<VideoStream> = LazyLock::new(|| VideoStream {
+    index: 0,
+    codec: "mpeg2video".to_owned(),
+    width: 720,
+    height: 576,
+    sar: None,
+    rotation: 0,
+    pixel_format: "yuv420p".to_owned(),
+    timebase: Timebase::new(1, 90_000).unwrap(),
+    frame_rate: Some((25, 1)),
+    interlaced: true,
+    colour: Colour::default(),
+});
+
 fn rendition(name: &str, size: (u32, u32), codec: VideoCodec, rate: Rate) -> RenditionPlan {
     RenditionPlan {
         name: name.to_owned(),
@@ -97,7 +112,8 @@ fn encode<'a>(input: &'a Input, renditions: &'a [RenditionPlan]) -> EncodeReques
         first_frame_offset: 1890,
         frame_rate: Some((30_000, 1001)),
         fragment_ms: 2000,
-        deinterlace: false,
+        deinterlace: Deinterlace::Off,
+        source: &SOURCE,
         square_pixels: true,
         source_size: (1920, 1080),
         renditions,
@@ -161,7 +177,7 @@ fn a_whole_interlaced_source_with_every_frame_hashed() {
         copy_timestamps: false,
         lead_in_us: None,
         window: Window::ALL,
-        deinterlace: true,
+        deinterlace: Deinterlace::Frames,
         source_size: (720, 576),
         square_pixels: false,
         threads: 2,
@@ -285,10 +301,10 @@ fn looking_at_a_source() {
     let decode = DecodeRequest {
         input: &input,
         stream: Some(0),
-        timebase: Timebase::new(1, 90_000).ok(),
+        timebase: Timebase::new(1, 90_000).unwrap(),
         copy_timestamps: true,
         timeline: timeline(),
-        deinterlace: true,
+        deinterlace: Some((Deinterlace::Frames, &*SOURCE)),
     };
     assert_golden("decode", &decode.args(&current()));
     let listen = ListenRequest {

@@ -9,6 +9,7 @@ use reelmill_common::digest::Hasher;
 use reelmill_common::job::Phase;
 use reelmill_common::key;
 use reelmill_common::manifest::{Manifest, Revision};
+use reelmill_common::profile::Deinterlace;
 use reelmill_stage::{StageError, scratch_folder};
 use reelmill_store::StoreError;
 
@@ -140,7 +141,7 @@ fn certificate(
         deinterlaced: manifest
             .video
             .as_ref()
-            .is_some_and(|video| video.deinterlace),
+            .map_or(Deinterlace::Off, |video| video.deinterlace),
         chunks: certified_chunks(parts),
         outputs: progressive.chain(packaged).collect(),
         complaints: parts

@@ -11,7 +11,7 @@ use reelmill_common::manifest::Manifest;
 use reelmill_common::request::JobRequest;
 use reelmill_common::{JobId, key};
 use reelmill_ledger::NewJob;
-use reelmill_media::{Input, Tools, probe, scan};
+use reelmill_media::{Input, Tools, interlace, probe, scan};
 use reelmill_source::Sources;
 use reelmill_stage::{
     Handler, Outcome, Ports, StageError, Work, create_json, load_json, manifest, planned,
@@ -134,7 +134,9 @@ impl Splitter {
         }
         let mut summary = None;
         if let Some(stream) = &info.video {
-            let scanner = Scanner::new(stream.timebase, request.profile.fragment_ms, &info.format);
+            let deinterlace = interlace::deinterlace(request.profile.deinterlace, stream);
+            let scanner = Scanner::new(stream.timebase, request.profile.fragment_ms, &info.format)
+                .deinterlaced(deinterlace, stream.interlaced);
             if !packets.count_with(scanner) {
                 (scanning, scanned) = (Box::pin(scan()), None);
             }

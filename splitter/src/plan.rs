@@ -7,9 +7,10 @@ use reelmill_common::manifest::{
     VideoPlan,
 };
 use reelmill_common::media_info::{MediaInfo, VideoStream};
-use reelmill_common::profile::{Profile, audio_kbps, ladder};
+use reelmill_common::profile::{Deinterlace, Profile, audio_kbps, ladder};
 use reelmill_common::request::JobRequest;
 use reelmill_common::{JobId, Timebase, Timeline, Window};
+use reelmill_media::interlace;
 
 use crate::cost::{FrameCost, audio_ms, open_ms, rendition_ms, whole};
 use crate::spread::{shares, spread};
@@ -76,12 +77,20 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         if let Some(trouble) = &summary.trouble {
             notes.push(format!("the source is encoded as one chunk: {trouble}"));
         }
+        notes.extend(interlace::note(profile.deinterlace, &stream));
         let last = summary.last.map(|last| last.ticks(track_ends));
         let (last_frame_ticks, note) = last.unwrap_or_default();
+        // Where fields become frames, the last field is shown for half of that, in half ticks.
+        let deinterlace = interlace::deinterlace(profile.deinterlace, &stream);
+        let each = match stream.interlaced {
+            true => 1,
+            false => i64::from(deinterlace.ticks_each()),
+        };
+        let last_frame_ticks = last_frame_ticks.map(|ticks| ticks * each);
         notes.extend(note);
-        let timescale = timescale(stream.timebase);
+        let timescale = timescale(summary.grid.timebase);
         // Several ticks of the delivered timescale in one of the source's.
-        let is_finer = timescale > stream.timebase.den() || stream.timebase.num() > 1;
+        let is_finer = timescale > summary.grid.timebase.den() || summary.grid.timebase.num() > 1;
         // Mended times no longer overlap.
         let repeats = !summary.jumps && summary.last.is_some_and(|last| last.repeats);
         let video = VideoPlan {
@@ -144,7 +153,8 @@ fn video_plan(
 ) -> VideoPlan {
     let renditions = ladder(&request.profile, &stream);
     let frame = FrameCost::of(&stream, &renditions, mean_bytes(summary));
-    let map = Map::new(summary);
+    let deinterlace = interlace::deinterlace(request.profile.deinterlace, &stream);
+    let map = Map::new(summary, deinterlace, stream.interlaced);
     let each: Vec<f64> = rendition_ms(&stream, &renditions).collect();
     let spread = spread(&each, request.slots as usize);
     let costs = Costs {
@@ -181,8 +191,8 @@ fn video_plan(
     let names = |group: &Vec<usize>| group.iter().filter_map(name).collect();
     VideoPlan {
         grid: summary.grid,
-        timescale: timescale(stream.timebase),
-        deinterlace: request.profile.deinterlace && stream.interlaced,
+        timescale: timescale(summary.grid.timebase),
+        deinterlace,
         threads,
         spread: match spread.len() {
             2.. if threads == 1 => spread.iter().map(names).collect(),
@@ -262,10 +272,13 @@ struct Map<'a> {
     before: Vec<u64>,
     /// All keyframes by PTS.
     keys: Vec<Key>,
+    deinterlace: Deinterlace,
+    /// Whether the header says that the source is interlaced.
+    interlaced: bool,
 }
 
 impl<'a> Map<'a> {
-    fn new(summary: &'a Summary) -> Self {
+    fn new(summary: &'a Summary, deinterlace: Deinterlace, interlaced: bool) -> Self {
         let mut before = vec![0];
         let mut sum = 0;
         for cell in &summary.cells {
@@ -282,6 +295,8 @@ impl<'a> Map<'a> {
             summary,
             before,
             keys,
+            deinterlace,
+            interlaced,
         }
     }
 
@@ -315,7 +330,7 @@ impl<'a> Map<'a> {
             },
             start_seam: (start > 0).then(|| self.seam(start)),
             end_seam: end.map(|end| self.seam(end)),
-            first_packet: self.first_packet(start),
+            first_packet: self.first_frame(start),
             packets: self.packets_before(last) - self.packets_before(start),
             cost_ms: whole(work + lead_in),
         }
@@ -327,9 +342,17 @@ impl<'a> Map<'a> {
         self.summary.grid.start(index.unwrap_or(i64::MAX))
     }
 
-    fn first_packet(&self, cell: usize) -> Option<i64> {
-        let cells = self.summary.cells.get(cell..).unwrap_or_default().iter();
-        cells.flat_map(|cell| &cell.firsts).next().copied()
+    /// The first frame at or after the start of a cell: that of the first packet, or of the second
+    /// field of the packet before it.
+    fn first_frame(&self, cell: usize) -> Option<i64> {
+        let (before, after) = self.summary.cells.split_at_checked(cell)?;
+        let first = after.iter().flat_map(|cell| &cell.firsts).next().copied()?;
+        let last = before.last().and_then(|cell| cell.lasts.last());
+        let field = last
+            .filter(|_| self.interlaced && self.deinterlace == Deinterlace::Fields)
+            .map(|last| last.midpoint(first));
+        let field = field.filter(|&field| field >= self.tick(cell));
+        Some(field.unwrap_or(first))
     }
 
     /// The frames around the start of a cell, by the packets that the scan saw there.
@@ -354,7 +377,12 @@ impl<'a> Map<'a> {
     /// source.
     fn lead_ins(&self, cell: usize) -> Vec<LeadIn> {
         let from = self.seam(cell).from;
-        let usable = self.keys.partition_point(|key| key.pts <= from);
+        // A deinterlacer needs the frame before them as well.
+        let latest = match self.deinterlace {
+            Deinterlace::Off => from,
+            Deinterlace::Frames | Deinterlace::Fields => from.saturating_sub(1),
+        };
+        let usable = self.keys.partition_point(|key| key.pts <= latest);
         let mut lead_ins = Vec::new();
         let mut back = 1;
         // The first keyframe is the start of the source.

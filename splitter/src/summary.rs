@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use reelmill_common::Timebase;
+use reelmill_common::profile::Deinterlace;
 use reelmill_common::time::Grid;
 use reelmill_media::scan::Packet;
 
@@ -32,7 +33,7 @@ pub(crate) struct Key {
 pub(crate) struct Cell {
     /// Its place on the grid.
     pub(crate) index: i64,
-    /// At least one.
+    /// At least one; two for each where its fields become frames.
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
     /// The smallest PTS, ascending.
@@ -76,7 +77,7 @@ pub(crate) struct Summary {
     pub(crate) grid: Grid,
     /// The cells that have packets, ascending.
     pub(crate) cells: Vec<Cell>,
-    /// Presented packets.
+    /// Presented packets, counted as in the cells.
     pub(crate) packets: u64,
     /// Whether the demuxer seeks by an index of keyframes.
     pub(crate) indexed: bool,
@@ -91,7 +92,12 @@ pub(crate) struct Summary {
 /// Takes in packets one by one.
 #[derive(Debug)]
 pub(crate) struct Scanner {
+    /// The unit of the summary's times.
     timebase: Timebase,
+    /// How many of them are one tick of a packet's times.
+    ticks_each: i64,
+    /// How many frames a packet is taken for.
+    frames_each: u64,
     step_ms: u32,
     indexed: bool,
     early: Vec<(i64, Packet)>,
@@ -105,11 +111,13 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
-    /// `format` is the demuxer's name: some formats may have discontinuous timestamps, which
-    /// ffmpeg then mends.
+    /// Packets have times in ticks of `timebase`. `format` is the demuxer's name: some formats may
+    /// have discontinuous timestamps, which ffmpeg then mends.
     pub(crate) fn new(timebase: Timebase, step_ms: u32, format: &str) -> Self {
         Self {
             timebase,
+            ticks_each: 1,
+            frames_each: 1,
             step_ms,
             indexed: ["mov", "matroska", "flv", "avi"]
                 .iter()
@@ -125,6 +133,19 @@ impl Scanner {
         }
     }
 
+    /// Counts in the ticks that deinterlaced frames need, and two frames for a packet where each of
+    /// its fields becomes one.
+    pub(crate) fn deinterlaced(mut self, deinterlace: Deinterlace, interlaced: bool) -> Self {
+        if let Some(ticks) = deinterlace.ticks(self.timebase) {
+            self.timebase = ticks;
+            self.ticks_each = deinterlace.ticks_each().into();
+        }
+        if interlaced {
+            self.frames_each = deinterlace.ticks_each().into();
+        }
+        self
+    }
+
     pub(crate) fn add(&mut self, packet: Packet) {
         self.jumps.add(&packet);
         if packet.discard {
@@ -136,6 +157,13 @@ impl Scanner {
             return;
         };
         self.last.add(pts, &packet);
+        let ticks = |time: i64| time.saturating_mul(self.ticks_each);
+        let pts = ticks(pts);
+        let packet = Packet {
+            pts: Some(pts),
+            dts: packet.dts.map(ticks),
+            ..packet
+        };
         match self.grid {
             Some(grid) => self.place(grid, pts, &packet),
             None => {
@@ -206,10 +234,14 @@ impl Scanner {
             timebase: self.timebase,
             step_ms: self.step_ms,
         };
+        let mut cells: Vec<Cell> = self.cells.into_values().collect();
+        for cell in &mut cells {
+            cell.packets *= self.frames_each;
+        }
         Some(Summary {
             grid: self.grid.unwrap_or(origin),
-            cells: self.cells.into_values().collect(),
-            packets: self.packets,
+            cells,
+            packets: self.packets * self.frames_each,
             indexed: self.indexed,
             jumps,
             trouble,

@@ -317,7 +317,7 @@ fn seconds(manifest: &Manifest, without: u64) -> f64 {
     };
     let packets: u64 = video.chunks.iter().map(|chunk| chunk.packets).sum();
     let packets = packets.saturating_sub(without);
-    video.stream.frame_rate.map_or(0.0, |(num, den)| {
+    video.frame_rate().map_or(0.0, |(num, den)| {
         packets as f64 * f64::from(den) / f64::from(num)
     })
 }

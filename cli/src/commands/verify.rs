@@ -231,10 +231,10 @@ impl Check {
         let request = DecodeRequest {
             input: &input,
             stream: None,
-            timebase: Some(video.timebase),
+            timebase: video.timebase,
             copy_timestamps: true,
             timeline: &timeline,
-            deinterlace: false,
+            deinterlace: None,
         };
         let (mut frames, mut first, mut last, mut backwards) = (0_u64, None, None, None);
         let decoded = decode(
@@ -324,13 +324,16 @@ impl Check {
             return Ok(0);
         };
         let input = Input::file(absolute);
+        let deinterlace = self.certificate.deinterlaced;
         let request = DecodeRequest {
             input: &input,
             stream: Some(stream.index),
-            timebase: Some(stream.timebase),
+            timebase: deinterlace
+                .ticks(stream.timebase)
+                .unwrap_or(stream.timebase),
             copy_timestamps: self.certificate.copy_timestamps,
             timeline: &self.certificate.timeline,
-            deinterlace: self.certificate.deinterlaced,
+            deinterlace: Some((deinterlace, stream)),
         };
         let mut compare = Compare::new(&self.certificate);
         let mut frames = 0;

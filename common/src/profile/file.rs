@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::check::{self, RawVideo};
 use super::reader::{At, Doc, Section, list, nearest, shorten};
-use super::{AudioCodec, AudioSettings, Outputs, Profile, ProfileError, Rung};
+use super::{AudioCodec, AudioSettings, Deinterlace, Outputs, Profile, ProfileError, Rung};
 
 pub use super::reader::Key;
 
@@ -31,6 +31,7 @@ const RUNG: &str = "[[rung]]";
 const TEXT: &str = "text";
 const WHOLE: &str = "a whole number";
 const FLAG: &str = "true or false";
+const DEINTERLACE: &str = "true, false or \"field-rate\"";
 
 /// Every key of a profile file.
 #[rustfmt::skip]
@@ -39,7 +40,7 @@ pub const KEYS: &[Key] = &[
     Key { section: TOP, name: "description", kind: TEXT, example: "description = \"For phones\"" },
     Key { section: TOP, name: "fragment_seconds", kind: "a number", example: "fragment_seconds = 2" },
     Key { section: TOP, name: "outputs", kind: "a list of text", example: "outputs = [\"mp4\", \"hls\"]" },
-    Key { section: TOP, name: "deinterlace", kind: FLAG, example: "deinterlace = true" },
+    Key { section: TOP, name: "deinterlace", kind: DEINTERLACE, example: "deinterlace = true" },
     Key { section: TOP, name: "audio", kind: "a table", example: "[audio]" },
     Key { section: TOP, name: "video", kind: "a table", example: "[video]" },
     Key { section: TOP, name: "rung", kind: "a list of tables", example: "[[rung]]" },
@@ -109,7 +110,7 @@ pub fn parse(text: &str, file_name: &str) -> Result<Profile, ProfileError> {
         description: description(&top)?,
         fragment_ms: fragment_ms(&top)?,
         outputs: outputs(&top)?,
-        deinterlace: top.flag("deinterlace")?.is_none_or(|flag| flag.value),
+        deinterlace: deinterlace(&top)?,
         audio: audio(&top)?,
         video: video(&top)?,
     };
@@ -193,6 +194,26 @@ fn fragment_ms(top: &Section<'_>) -> Result<u32, ProfileError> {
     )]
     let ms = ms.round() as u32;
     Ok(ms)
+}
+
+fn deinterlace(top: &Section<'_>) -> Result<Deinterlace, ProfileError> {
+    let Some(value) = top.any("deinterlace") else {
+        return Ok(Deinterlace::Frames);
+    };
+    match value.get_ref() {
+        DeValue::Boolean(true) => Ok(Deinterlace::Frames),
+        DeValue::Boolean(false) => Ok(Deinterlace::Off),
+        DeValue::String(word) if word == Deinterlace::FIELD_RATE => Ok(Deinterlace::Fields),
+        DeValue::String(word) => {
+            let message = format!(
+                "there is no `deinterlace = \"{}\"`: possible are `true`, `false`, `\"{}\"`",
+                shorten(word),
+                Deinterlace::FIELD_RATE
+            );
+            Err(top.doc.error(value.span(), message))
+        }
+        _ => Err(top.mismatch("deinterlace", value)),
+    }
 }
 
 fn outputs(top: &Section<'_>) -> Result<Outputs, ProfileError> {

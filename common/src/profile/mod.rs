@@ -12,6 +12,7 @@ use crate::digest::Sha256;
 
 mod builtin;
 mod check;
+mod deinterlace;
 mod error;
 mod file;
 mod ladder;
@@ -20,6 +21,7 @@ mod pixel;
 mod reader;
 
 pub use builtin::{Builtin, DEFAULT, builtin, builtins};
+pub use deinterlace::Deinterlace;
 pub use error::ProfileError;
 pub use file::{KEYS, Key, parse};
 pub use ladder::{audio_kbps, ladder};
@@ -44,8 +46,8 @@ pub struct Profile {
     pub fragment_ms: u32,
     /// What is made.
     pub outputs: Outputs,
-    /// Whether interlaced sources are deinterlaced.
-    pub deinterlace: bool,
+    /// What becomes of interlaced frames.
+    pub deinterlace: Deinterlace,
     /// How audio is encoded; `None` drops it.
     pub audio: Option<AudioSettings>,
     /// The ladder; empty for a profile without picture.
