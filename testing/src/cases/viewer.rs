@@ -88,11 +88,11 @@ fn pictures() -> Vec<Case> {
             "progressive at first, then interlaced",
         )
         .ff(format!(
-            "{} {X264} {PLAIN} -muxdelay 0 a.ts",
+            "{} {X264} {PLAIN} -bf 0 -muxdelay 0 a.ts",
             video("320x240", "25", "2")
         ))
         .ff(format!(
-            "{INTERLACED} {X264} {PLAIN} {FIELDS} -muxdelay 0 -output_ts_offset 2 b.ts"
+            "{INTERLACED} {X264} {PLAIN} {FIELDS} -bf 0 -muxdelay 0 -output_ts_offset 2 b.ts"
         ))
         .join(&["a.ts", "b.ts"], "OUT")
         .check("both", |f| {
@@ -179,11 +179,11 @@ fn sounds() -> Vec<Case> {
         .check("7.1", |f| Ok(f.audio_text(0, "channels")? == "8")),
         Case::new("layout-changes", "ts", "AC-3 that turns from stereo to 5.1")
             .ff(format!(
-                "{picture} {} {X264} -c:a ac3 {PLAIN} -muxdelay 0 a.ts",
+                "{picture} {} {X264} -c:a ac3 {PLAIN} -bf 0 -muxdelay 0 a.ts",
                 tones("stereo", 3)
             ))
             .ff(format!(
-                "{picture} {} {X264} -c:a ac3 {PLAIN} -muxdelay 0 -output_ts_offset 3 b.ts",
+                "{picture} {} {X264} -c:a ac3 {PLAIN} -bf 0 -muxdelay 0 -output_ts_offset 3 b.ts",
                 tones("5.1", 3)
             ))
             .join(&["a.ts", "b.ts"], "OUT")
@@ -197,11 +197,11 @@ fn sounds() -> Vec<Case> {
             "AAC that turns from 44.1 kHz stereo to 48 kHz mono",
         )
         .ff(format!(
-            "{picture} {} {X264} {AAC} -ar 44100 {PLAIN} -muxdelay 0 a.ts",
+            "{picture} {} {X264} {AAC} -ar 44100 {PLAIN} -bf 0 -muxdelay 0 a.ts",
             tones("stereo", 3)
         ))
         .ff(format!(
-            "{picture} {} {X264} {AAC} {PLAIN} -muxdelay 0 -output_ts_offset 3 b.ts",
+            "{picture} {} {X264} {AAC} {PLAIN} -bf 0 -muxdelay 0 -output_ts_offset 3 b.ts",
             tones("mono", 3)
         ))
         .join(&["a.ts", "b.ts"], "OUT")

@@ -45,7 +45,8 @@ fn words(topic: Topic) -> &'static [&'static str] {
         Topic::Tracks => &["audio", "sound", "track"],
         Topic::Sound => &["sound", "audio", "silence"],
         Topic::Time | Topic::Sync => &["timestamp", "times", "clock", "duration", "cut off"],
-        Topic::Picture => &["damage", "decode", "decoding", "complain", "changes size"],
+        // A note that a chunk is decoded from further back says what was mended: it excuses nothing.
+        Topic::Picture => &["damage", "complain", "changes size"],
         Topic::Geometry => &["pad", "size", "aspect"],
         Topic::Failed | Topic::Colour | Topic::Packets | Topic::Playing | Topic::Unsaid => &[],
     }
