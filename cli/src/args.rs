@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use reelmill_common::manifest::Proof;
+use reelmill_common::streams::{StreamChoice, StreamList};
 
 use crate::config::ConfigArgs;
 
@@ -103,7 +104,15 @@ pub(crate) struct TranscodeArgs {
     /// How the source is read
     #[arg(long, value_enum, default_value_t = ViaArg::Path)]
     pub(crate) via: ViaArg,
-    /// Transcode also what looks like a decompression bomb
+    /// The picture to transcode, by its stream index as ffprobe prints it, or `none` [default: the
+    /// stream that players show]
+    #[arg(long, value_name = "N")]
+    pub(crate) video_stream: Option<StreamChoice>,
+    /// The audio tracks to transcode, by stream index with commas between, or `none` [default: all]
+    #[arg(long, value_name = "LIST")]
+    pub(crate) audio_streams: Option<StreamList>,
+    /// Transcode also a source whose pictures are larger or more than those of most: over 35
+    /// megapixels each or 10000 gigapixels in all
     #[arg(long)]
     pub(crate) trust: bool,
     /// Overwrite a folder that holds other outputs, and drop another job's unfinished work in it

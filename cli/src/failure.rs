@@ -60,15 +60,17 @@ impl Failure {
     pub(crate) fn condemns_the_source(&self) -> bool {
         let codes = [
             "audio-broken",
-            "decompression-bomb",
             "media-damaged",
+            "media-encrypted",
             "mp4-out-of-range",
             "no-frames",
             "not-media",
             "nothing-decoded",
             "nothing-to-transcode",
+            "stream-unusable",
             "timestamps-broken",
             "too-many-tracks",
+            "too-much-work",
         ];
         self.permanent && codes.contains(&self.code.as_str())
     }

@@ -7,6 +7,7 @@ use crate::id::JobId;
 use crate::manifest::Proof;
 use crate::marker::SeamFrame;
 use crate::media_info::{AudioStream, VideoStream};
+use crate::opening::Opening;
 use crate::profile::Deinterlace;
 use crate::time::{Timebase, Window};
 use crate::timeline::Timeline;
@@ -35,6 +36,9 @@ pub struct Certificate {
     pub proof: Proof,
     /// What was transcoded.
     pub source: CertifiedSource,
+    /// How the source was opened, by which its streams are counted.
+    #[serde(default, skip_serializing_if = "Opening::is_default")]
+    pub opening: Opening,
     /// Whether the ticks below are the source's own, or ffmpeg's after it mended them.
     pub copy_timestamps: bool,
     /// How every run of ffmpeg read the source's timestamps.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256;
 use crate::id::JobId;
 use crate::media_info::{AudioStream, VideoStream};
+use crate::opening::Opening;
 use crate::profile::{AudioSettings, Deinterlace, Outputs, VideoSettings};
 use crate::request::JobOptions;
 use crate::task::TaskKey;
@@ -39,6 +40,9 @@ pub struct Manifest {
     pub proof: Proof,
     /// Which kinds of output are made.
     pub outputs: Outputs,
+    /// How every run opens the source.
+    #[serde(default, skip_serializing_if = "Opening::is_default")]
+    pub opening: Opening,
     /// Whether the source's timestamps are used as they are, as windows need it. Where they jump
     /// they are left to ffmpeg, which mends that only then.
     pub copy_timestamps: bool,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::manifest::{Location, Proof};
 use crate::profile::Profile;
+use crate::streams::{StreamChoice, StreamList};
 
 /// The version that this build writes.
 pub const VERSION: u32 = 1;
@@ -28,7 +29,7 @@ pub struct JobRequest {
     /// The longest window in milliseconds, where one was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_ms: Option<u32>,
-    /// Whether a source that looks like a decompression bomb is transcoded all the same.
+    /// Whether a source that means more work than others may cause is transcoded all the same.
     #[serde(default)]
     pub trusted: bool,
     /// What the submitter may choose beside the profile.
@@ -48,6 +49,12 @@ pub struct JobOptions {
     /// Seconds that the job may take from its first claim to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_limit_s: Option<u64>,
+    /// The picture to transcode; `None` leaves the choice to the splitter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub video_stream: Option<StreamChoice>,
+    /// The audio tracks to transcode, in the order of the outputs; `None` is all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audio_streams: Option<StreamList>,
 }
 
 impl JobOptions {

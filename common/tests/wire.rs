@@ -22,6 +22,7 @@ use reelmill_common::marker::{
 };
 use reelmill_common::media_info::{AudioStream, Colour, VideoStream};
 use reelmill_common::message::{self, Message, MessageError};
+use reelmill_common::opening::{Opening, ProbeBounds};
 use reelmill_common::profile::{self, Deinterlace, ladder};
 use reelmill_common::request::{self, JobOptions, JobRequest};
 use reelmill_common::time::Grid;
@@ -67,6 +68,16 @@ where
 
 fn job() -> JobId {
     JobId::new("t-0123456789abcdef").unwrap()
+}
+
+/// As of a source with a stream that begins late.
+fn opening() -> Opening {
+    Opening {
+        bounds: Some(ProbeBounds {
+            bytes: 64 << 20,
+            seconds: 60,
+        }),
+    }
 }
 
 fn timebase() -> Timebase {
@@ -189,6 +200,7 @@ fn manifest() -> Manifest {
         options: JobOptions::default(),
         proof: Proof::EveryFrame,
         outputs: profile.outputs,
+        opening: opening(),
         copy_timestamps: true,
         timeline: timeline(),
         video: Some(VideoPlan {
@@ -223,6 +235,7 @@ fn manifest_and_revision() {
     assert_golden("manifest_v2.json", &manifest);
     let mut older = Manifest {
         version: 1,
+        opening: Opening::default(),
         ..manifest.clone()
     };
     older.timeline = Timeline::default();
@@ -382,6 +395,7 @@ fn certificate() {
             video: Some(stream()),
             audio: vec![track()],
         },
+        opening: opening(),
         copy_timestamps: true,
         timeline: timeline(),
         deinterlaced: Deinterlace::Off,
@@ -414,6 +428,7 @@ fn certificate() {
         &Certificate {
             version: 1,
             timeline: Timeline::default(),
+            opening: Opening::default(),
             ..certificate
         },
     );

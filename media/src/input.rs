@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use reelmill_common::opening::Opening;
 use reelmill_common::{LoopbackUrl, Place};
 
 /// The protocols that a source on the disk is read by.
@@ -11,11 +12,16 @@ pub(crate) const FILE: &str = "file";
 /// The protocols that a source in the store is read by.
 pub(crate) const LOOPBACK: &str = "http,tcp";
 
-/// Demuxers that a source may need. What is missing here is missing on purpose: playlists and
-/// scripts (`hls`, `dash`, `concat`, `sdp`), image sequences and devices read other files or the
-/// network, whatever the name of the file they hide in.
-const DEMUXERS: &str = "aac,ac3,aiff,amr,ape,asf,av1,avi,caf,dts,dv,eac3,flac,flv,gif,gxf,h264,hevc,ivf,m4v,\
-matroska,mjpeg,mov,mp3,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,rm,truehd,vc1,vvc,w64,wav,wtv,yuv4mpegpipe";
+/// Demuxers that a source may need, as `docs/sources.md` says: what cameras, recorders, phones,
+/// broadcasters and programs write and people keep. What is missing here is missing on purpose.
+/// Playlists and scripts (`hls`, `dash`, `concat`, `imf`, `sdp`, `vobsub`), image sequences and
+/// devices read other files or the network, whatever the name of the file they hide in; raw formats
+/// without a header would take any bytes for pictures or sound; formats of games and of drawings
+/// that ffmpeg shows in part only are not worth what their demuxers may do wrong.
+const DEMUXERS: &str = "aac,ac3,ac4,aiff,amr,amrnb,amrwb,ape,apng,asf,au,av1,avi,avs2,avs3,caf,cavsvideo,cine,dhav,\
+dirac,dnxhd,dsf,dts,dtshd,dv,eac3,flac,flic,flv,gif,gxf,h261,h263,h264,hevc,iff,ifv,ivf,ivr,kux,loas,lxf,m4v,\
+matroska,mjpeg,mjpeg_2000,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mpegvideo,mpjpeg,mxf,nsv,nut,nuv,obu,ogg,oma,pva,qcp,\
+r3d,rm,shn,simbiosis_imx,smjpeg,tak,truehd,tta,ty,vc1,vivo,voc,vvc,w64,wav,webp_anim,wtv,wv,yuv4mpegpipe";
 
 /// The largest picture that is decoded, in pixels: 8K and square 8K. A picture bomb is larger.
 const MAX_PIXELS: u32 = 8192 * 8192;
@@ -24,13 +30,23 @@ const MAX_PIXELS: u32 = 8192 * 8192;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
     place: Place,
+    opening: Opening,
 }
 
 impl Input {
     /// A source where it was opened.
     #[must_use]
     pub fn at(place: Place) -> Self {
-        Self { place }
+        Self {
+            place,
+            opening: Opening::default(),
+        }
+    }
+
+    /// The same source, opened as a plan says.
+    #[must_use]
+    pub fn opened(self, opening: Opening) -> Self {
+        Self { opening, ..self }
     }
 
     /// A file by its absolute path.
@@ -61,6 +77,11 @@ impl Input {
     /// Over HTTP there is no time-out, since ffmpeg takes a read that failed for the end of the
     /// source and ends well: the server bounds each wait and remembers what it could not serve.
     pub(crate) fn args(&self) -> Vec<OsString> {
+        self.args_of(DEMUXERS)
+    }
+
+    /// The same with other demuxers allowed.
+    pub(crate) fn args_of(&self, demuxers: &str) -> Vec<OsString> {
         let (protocols, url) = match &self.place {
             Place::File(path) => {
                 let mut url = OsString::from("file:");
@@ -74,7 +95,7 @@ impl Input {
             "-protocol_whitelist",
             protocols,
             "-format_whitelist",
-            DEMUXERS,
+            demuxers,
             "-max_pixels",
             &pixels,
         ]
@@ -82,6 +103,11 @@ impl Input {
         .to_vec();
         if self.connects().is_some() {
             args.extend(["-seekable".into(), "1".into()]);
+        }
+        if let Some(bounds) = self.opening.bounds {
+            let us = u64::from(bounds.seconds) * 1_000_000;
+            args.extend(["-probesize".into(), bounds.bytes.to_string().into()]);
+            args.extend(["-analyzeduration".into(), us.to_string().into()]);
         }
         args.extend(["-i".into(), url]);
         args

@@ -21,6 +21,7 @@ pub mod process;
 mod progress;
 mod sandbox;
 pub mod scan;
+pub mod scrambled;
 mod tail;
 mod timeline;
 pub mod tools;

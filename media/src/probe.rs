@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reelmill_common::Timebase;
-use reelmill_common::media_info::{AudioStream, Colour, MediaInfo, VideoStream};
+use reelmill_common::media_info::{AudioStream, Colour, VideoStream};
 use serde::Deserialize;
 
 use crate::error::MediaError;
@@ -24,22 +24,114 @@ const LIMITS: Limits = Limits {
     file_size: 0,
 };
 
-/// What a probe gave: the streams, and what is wrong with those left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a probe gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probed {
-    /// The usable streams.
-    pub info: MediaInfo,
+    /// The demuxer's name, such as `mov,mp4,m4a,3gp,3g2,mj2`.
+    pub format: String,
+    /// Every stream, by its index.
+    pub streams: Vec<Found>,
     /// How long the header says that it lasts: the longest of what it says. An estimate.
     pub duration: Duration,
+    /// How long the container's own header says that it lasts.
+    pub container_duration: Option<Duration>,
     /// When the header says that tracks end on the source's timeline, by stream index, where packets
     /// need not say how long they last.
     pub track_ends: BTreeMap<u32, Duration>,
     /// Whether it is an MPEG stream whose first timestamp is exactly 0.
     pub begins_at_zero: bool,
-    /// One sentence for each stream that cannot be used.
-    pub left_out: Vec<String>,
     /// What only damage explains: without it there would be more to transcode.
     pub damage: Option<String>,
+}
+
+/// A stream of a source, usable or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Its index in the container.
+    pub index: u32,
+    /// Its id in the container, which is the PID in a transport stream.
+    pub id: Option<u32>,
+    /// What it carries.
+    pub kind: Kind,
+    /// ffmpeg's name of its codec, where this ffmpeg knows it.
+    pub codec: Option<String>,
+    /// Stored width and height of a picture; 0 where they are unknown.
+    pub size: (u32, u32),
+    /// The unit of its timestamps.
+    pub timebase: Option<Timebase>,
+    /// How long the header says that it lasts.
+    pub duration: Option<Duration>,
+    /// ISO 639-2 language, where the source states one other than `und`.
+    pub language: Option<String>,
+    /// Whether players should choose it unasked.
+    pub default: bool,
+    /// Whether it is cover art, a still image or a row of thumbnails, and no film.
+    pub still: bool,
+    /// Whether the container says that it is encrypted, or a look at its packets.
+    pub encrypted: bool,
+    /// The picture, where its parameters are known.
+    pub picture: Option<VideoStream>,
+    /// The audio track, where its parameters are known.
+    pub sound: Option<AudioStream>,
+}
+
+/// What a stream carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kind {
+    /// Pictures.
+    Video,
+    /// Sound.
+    Audio,
+    /// Text or pictures over the film.
+    Subtitles,
+    /// A file, such as a font.
+    Attachment,
+    /// Anything else, such as timecode or telemetry.
+    #[default]
+    Data,
+}
+
+impl Kind {
+    /// The word for streams of this kind.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Video => "video",
+            Self::Audio => "audio",
+            Self::Subtitles => "subtitles",
+            Self::Attachment => "attachment",
+            Self::Data => "data",
+        }
+    }
+}
+
+impl Found {
+    /// Whether it can be transcoded.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        self.trouble().is_none()
+    }
+
+    /// Why it cannot be transcoded, for pictures and audio tracks.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&'static str> {
+        if self.encrypted {
+            Some("it is encrypted")
+        } else if self.picture.is_some() || self.sound.is_some() {
+            None
+        } else if self.codec.is_none() {
+            Some("its codec is unknown to this ffmpeg")
+        } else {
+            Some("its size or format cannot be told from what is there")
+        }
+    }
+
+    /// Whether more of the source may tell its parameters, which the probe did not find.
+    #[must_use]
+    pub fn is_undetermined(&self) -> bool {
+        let may_be_media = matches!(self.kind, Kind::Video | Kind::Audio);
+        may_be_media && !self.is_usable() && !self.encrypted && self.codec.is_some()
+    }
 }
 
 /// The arguments of a probe.
@@ -87,30 +179,6 @@ pub fn parse(json: &str) -> Result<Probed, MediaError> {
         action: "read the source's header",
         reason: error.to_string(),
     })?;
-    let mut left_out = Vec::new();
-    let is_picture = |s: &&Stream| s.codec_type == "video" && s.disposition.attached_pic == 0;
-    let video = report.streams.iter().find(is_picture).and_then(|stream| {
-        let video = video(stream);
-        if video.is_none() {
-            left_out.push(format!(
-                "picture in stream {}: {}",
-                stream.index,
-                trouble(stream)
-            ));
-        }
-        video
-    });
-    let mut tracks = Vec::new();
-    for stream in report.streams.iter().filter(|s| s.codec_type == "audio") {
-        match audio(stream) {
-            Some(track) => tracks.push(track),
-            None => left_out.push(format!(
-                "audio in stream {}: {}",
-                stream.index,
-                trouble(stream)
-            )),
-        }
-    }
     let damage = undescribed(&report).map(|stream| {
         let (kind, index) = (&stream.codec_type, stream.index);
         format!("its header does not say what the {kind} in stream {index} is")
@@ -123,20 +191,20 @@ pub fn parse(json: &str) -> Result<Probed, MediaError> {
             .as_deref()
             .and_then(|at| at.parse::<f64>().ok())
             == Some(0.0);
-    let info = MediaInfo {
-        format: report.format.format_name,
-        video,
-        audio: tracks,
-    };
     let stated = report.streams.iter().map(|stream| &stream.duration);
     let duration = stated.chain([&report.format.duration]).filter_map(seconds);
     Ok(Probed {
-        info,
         duration: duration.max().unwrap_or_default(),
         track_ends,
         begins_at_zero,
-        left_out,
+        container_duration: seconds(&report.format.duration),
+        streams: report
+            .streams
+            .iter()
+            .map(|stream| found(stream, &report.format.format_name))
+            .collect(),
         damage,
+        format: report.format.format_name,
     })
 }
 
@@ -164,6 +232,61 @@ fn track_ends(report: &Report) -> BTreeMap<u32, Duration> {
     ends.flatten().collect()
 }
 
+fn found(stream: &Stream, format: &str) -> Found {
+    let kind = match stream.codec_type.as_str() {
+        "video" => Kind::Video,
+        "audio" => Kind::Audio,
+        "subtitle" => Kind::Subtitles,
+        "attachment" => Kind::Attachment,
+        _ => Kind::Data,
+    };
+    let flags = &stream.disposition;
+    Found {
+        index: stream.index,
+        id: stream.id.as_deref().and_then(hexadecimal),
+        kind,
+        codec: stream.codec_name.clone(),
+        size: (stream.width, stream.height),
+        timebase: timebase(&stream.time_base),
+        duration: seconds(&stream.duration),
+        language: stream
+            .tags
+            .language
+            .clone()
+            .filter(|text| is_language(text)),
+        default: flags.default != 0,
+        still: flags.attached_pic + flags.still_image + flags.timed_thumbnails > 0,
+        encrypted: is_encrypted(stream, format),
+        picture: (kind == Kind::Video).then(|| video(stream)).flatten(),
+        sound: (kind == Kind::Audio).then(|| audio(stream)).flatten(),
+    }
+}
+
+fn is_language(text: &str) -> bool {
+    !text.is_empty() && text != "und"
+}
+
+/// Reads `0x1011`.
+fn hexadecimal(text: &str) -> Option<u32> {
+    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+}
+
+/// Whether the container says that a stream is encrypted. ffmpeg 5.1 gives an encrypted track of an
+/// MP4 the tag of its codec, and tells of the encryption by side data only.
+fn is_encrypted(stream: &Stream, format: &str) -> bool {
+    // Common Encryption, FairPlay, Audible.
+    const TAGS: [&str; 5] = ["encv", "enca", "drmi", "drms", "aavd"];
+    // SAMPLE-AES in a transport stream, by the type in its programme map: AAC, H.264, AC-3, E-AC-3.
+    const STREAM_TYPES: [&str; 4] = ["0x00cf", "0x00db", "0x00c1", "0x00c2"];
+    let side_data = stream.side_data_list.iter();
+    TAGS.contains(&stream.codec_tag_string.as_str())
+        || format == "mpegts" && STREAM_TYPES.contains(&stream.codec_tag.as_str())
+        || stream.tags.enc_key_id.is_some()
+        || side_data
+            .flat_map(|data| &data.side_data_type)
+            .any(|kind| kind == "Encryption initialization data")
+}
+
 /// A picture or sound without the description that every track of an MP4 must have.
 fn undescribed(report: &Report) -> Option<&Stream> {
     let is_mp4 = report.format.format_name.contains("mp4");
@@ -175,23 +298,12 @@ fn undescribed(report: &Report) -> Option<&Stream> {
     })
 }
 
-/// Why a stream cannot be used.
-fn trouble(stream: &Stream) -> &'static str {
-    if matches!(stream.codec_tag_string.as_str(), "encv" | "enca") {
-        "it is encrypted"
-    } else if stream.codec_name.is_none() {
-        "its codec is unknown to this ffmpeg"
-    } else {
-        "its size or format cannot be told from what is there"
-    }
-}
-
 fn video(stream: &Stream) -> Option<VideoStream> {
     let pixel_format = stream
         .pix_fmt
         .clone()
         .filter(|format| format != "unknown")?;
-    if stream.width == 0 || stream.height == 0 || stream.codec_tag_string == "encv" {
+    if stream.width == 0 || stream.height == 0 {
         return None;
     }
     let stated = |word: &Option<String>| {
@@ -232,7 +344,7 @@ fn audio(stream: &Stream) -> Option<AudioStream> {
         .parse()
         .ok()
         .filter(|&rate: &u32| rate > 0)?;
-    if stream.channels == 0 || stream.codec_tag_string == "enca" {
+    if stream.channels == 0 {
         return None;
     }
     let named = |text: &Option<String>| text.clone().filter(|t| !t.is_empty());
@@ -242,7 +354,7 @@ fn audio(stream: &Stream) -> Option<AudioStream> {
         sample_rate,
         channels: stream.channels,
         layout: named(&stream.channel_layout).filter(|layout| layout != "unknown"),
-        language: named(&stream.tags.language).filter(|language| language != "und"),
+        language: named(&stream.tags.language).filter(|text| is_language(text)),
         title: named(&stream.tags.title),
         default: stream.disposition.default != 0,
     })
@@ -311,11 +423,14 @@ struct Format {
 #[derive(Deserialize)]
 struct Stream {
     index: u32,
+    id: Option<String>,
     #[serde(default)]
     codec_type: String,
     codec_name: Option<String>,
     #[serde(default)]
     codec_tag_string: String,
+    #[serde(default)]
+    codec_tag: String,
     #[serde(default)]
     width: u32,
     #[serde(default)]
@@ -352,6 +467,10 @@ struct Disposition {
     attached_pic: u8,
     #[serde(default)]
     default: u8,
+    #[serde(default)]
+    still_image: u8,
+    #[serde(default)]
+    timed_thumbnails: u8,
 }
 
 #[derive(Default, Deserialize)]
@@ -362,10 +481,13 @@ struct Tags {
     duration: Option<String>,
     #[serde(rename = "DURATION-eng")]
     duration_eng: Option<String>,
+    /// The key of an encrypted WebM track.
+    enc_key_id: Option<String>,
 }
 
 #[derive(Deserialize)]
 struct SideData {
+    side_data_type: Option<String>,
     rotation: Option<f64>,
 }
 

@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 
 use reelmill_common::manifest::{AudioPlan, RenditionPlan, SeamRange};
 use reelmill_common::media_info::{AudioStream, Colour, VideoStream};
+use reelmill_common::opening::{Opening, ProbeBounds};
 use reelmill_common::profile::{
     AudioCodec, AudioSettings, Deinterlace, PixelFormat, Rate, VideoCodec, VideoSettings,
 };
@@ -20,7 +21,7 @@ use reelmill_media::decode::DecodeRequest;
 use reelmill_media::encode::EncodeRequest;
 use reelmill_media::listen::ListenRequest;
 use reelmill_media::mux::{FragmentRequest, MuxPicture, MuxRequest, MuxTrack, TimedFile};
-use reelmill_media::{Input, Tools, probe, scan};
+use reelmill_media::{Input, Tools, probe, scan, scrambled};
 
 fn assert_golden(name: &str, args: &[OsString]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -298,6 +299,15 @@ fn looking_at_a_source() {
     assert_golden("scan", &scan::args(&input));
     assert_golden("probe-served", &probe::args(&served()));
     assert_golden("scan-served", &scan::args(&served()));
+    let bounds = ProbeBounds {
+        bytes: 64 << 20,
+        seconds: 60,
+    };
+    let further = source().opened(Opening {
+        bounds: Some(bounds),
+    });
+    assert_golden("probe-further", &probe::args(&further));
+    assert_golden("scrambled", &scrambled::args(&input));
     let decode = DecodeRequest {
         input: &input,
         stream: Some(0),

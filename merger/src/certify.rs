@@ -136,6 +136,7 @@ fn certificate(
                 .map(|track| track.stream.clone())
                 .collect(),
         },
+        opening: manifest.opening,
         copy_timestamps: manifest.copy_timestamps,
         timeline: manifest.timeline.clone(),
         deinterlaced: manifest

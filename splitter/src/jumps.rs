@@ -119,7 +119,7 @@ mod tests {
                 duration: Some(40),
                 size: 1,
                 key: false,
-                discard: false,
+                ..Packet::default()
             });
         }
         jumps.finish()
@@ -172,7 +172,7 @@ mod tests {
                 duration: Some(40),
                 size: 1,
                 key: false,
-                discard: false,
+                ..Packet::default()
             });
         }
         assert_eq!(jumps.finish(), None);

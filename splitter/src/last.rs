@@ -132,7 +132,7 @@ mod tests {
                     duration,
                     size: 1,
                     key: true,
-                    discard: false,
+                    ..Packet::default()
                 },
             );
         }

@@ -1,24 +1,27 @@
 //! The first stage: opens a source in place, probes and scans it, plans windows, lead-ins and audio
 //! tasks, writes the manifest and publishes a message for each task.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use reelmill_common::job::Phase;
-use reelmill_common::manifest::Manifest;
+use reelmill_common::manifest::{Manifest, SourceInfo};
+use reelmill_common::media_info::MediaInfo;
+use reelmill_common::opening::Opening;
 use reelmill_common::request::JobRequest;
 use reelmill_common::{JobId, key};
 use reelmill_ledger::NewJob;
-use reelmill_media::{Input, Tools, interlace, probe, scan};
-use reelmill_source::Sources;
+use reelmill_media::{Input, Tools, probe, scan};
+use reelmill_source::{Opened, Sources};
 use reelmill_stage::{
     Handler, Outcome, Ports, StageError, Work, create_json, load_json, manifest, planned,
     publish_missing, revisions, scratch_folder,
 };
 
 mod admit;
+mod choice;
 mod cost;
 mod early;
 mod jumps;
@@ -27,12 +30,17 @@ mod plan;
 mod refusal;
 mod spread;
 mod summary;
+mod survey;
+mod tally;
+mod truncated;
 mod windows;
 
+pub use admit::WorkBounds;
+use choice::{Chosen, Streams, choose, likely_picture};
 use early::Packets;
 use plan::{Facts, plan};
 use refusal::not_media;
-use summary::Scanner;
+use survey::{Looker, Survey, scanner};
 
 /// Plans jobs.
 #[derive(Debug)]
@@ -45,6 +53,8 @@ pub struct Splitter {
     pub sources: Arc<Sources>,
     /// Where scratch folders are made.
     pub scratch: PathBuf,
+    /// The most work that a source may cause, unless its submitter trusts it.
+    pub bounds: WorkBounds,
 }
 
 #[async_trait]
@@ -94,14 +104,86 @@ impl Splitter {
     async fn look(&self, job: &JobId, request: &JobRequest) -> Result<Manifest, StageError> {
         let opened = self.sources.open_undescribed(&request.location).await?;
         let dir = scratch_folder(&self.scratch, "scan")?;
-        let input = Input::at(opened.place());
-        let (tools, dir) = (self.tools.as_ref(), dir.path());
-        let packets = Packets::new(early::MOST);
-        let scan = || async {
-            let mut add = |packet| packets.add(packet);
-            scan::scan(tools, &input, dir, &mut add).await
+        let (source, mut survey) = self.first_look(&opened, request, dir.path()).await?;
+        let looker = Looker {
+            tools: &self.tools,
+            opened: &opened,
+            source: &source,
+            request,
+            dir: dir.path(),
         };
-        let mut scanning = Box::pin(scan());
+        survey = looker.complete(survey).await?;
+        looker.find_scrambled(&mut survey).await?;
+        admit::streams(&source, &survey.probed)?;
+        let streams = Streams {
+            source: &source,
+            request,
+            probed: &survey.probed,
+            tallies: &survey.counted.tallies,
+        };
+        let Chosen {
+            mut video,
+            audio,
+            notes,
+        } = choose(streams)?;
+        let mut left_out = notes;
+        let chosen = video.iter().map(|video| video.index);
+        let chosen: Vec<u32> = chosen
+            .chain(audio.iter().map(|track| track.index))
+            .collect();
+        let (probed, tallies) = (&survey.probed, &survey.counted.tallies);
+        left_out.extend(truncated::notes(probed, tallies, &chosen));
+        left_out.append(&mut survey.notes);
+        let format = survey.probed.format.clone();
+        let mut summary = None;
+        if let Some(stream) = &video {
+            let scanner = scanner(request, stream, &format);
+            summary = looker.summary(&mut survey, stream.index, scanner).await?;
+            let packets = summary.as_ref().map_or(0, |summary| summary.packets);
+            if !request.trusted {
+                admit::picture(&source, stream, packets, self.bounds)?;
+            }
+        }
+        let track_ends = video.as_ref().map(|stream| stream.index);
+        let track_ends = track_ends.and_then(|index| survey.probed.track_ends.get(&index).copied());
+        if video.is_some() && summary.is_none() {
+            left_out.push("the picture has no packets".to_owned());
+            video = None;
+        }
+        let info = MediaInfo {
+            format,
+            video,
+            audio,
+        };
+        admit::something(&source, &info, &request.profile, &left_out)?;
+        let ffmpeg = self.tools.version.as_str();
+        Ok(plan(Facts {
+            job,
+            request,
+            source,
+            ffmpeg,
+            info,
+            opening: survey.opening,
+            duration: survey.probed.duration,
+            track_ends,
+            begins_at_zero: survey.probed.begins_at_zero,
+            summary,
+            left_out,
+        }))
+    }
+
+    /// Describes, probes and scans the source at the same time.
+    async fn first_look(
+        &self,
+        opened: &Opened,
+        request: &JobRequest,
+        dir: &Path,
+    ) -> Result<(SourceInfo, Survey), StageError> {
+        let input = Input::at(opened.place());
+        let tools = self.tools.as_ref();
+        let packets = Packets::new(early::MOST);
+        let mut add = |packet| packets.add(packet);
+        let mut scanning = pin!(scan::scan(tools, &input, dir, &mut add));
         let mut scanned = None;
         // By the name that was asked for, whatever a link leads to.
         let describing = self.sources.describe(&request.name, &request.location);
@@ -111,11 +193,10 @@ impl Splitter {
             .beginning(&request.location, refusal::BEGINNING);
         let mut looking =
             pin!(async { tokio::join!(describing, probing, tools.encoders(), beginning) });
-        let wants_picture = !request.profile.video.is_empty();
         let (source, probed, encoders, beginning) = loop {
             tokio::select! {
                 looked = &mut looking => break looked,
-                ended = &mut scanning, if wants_picture && scanned.is_none() => scanned = Some(ended),
+                ended = &mut scanning, if scanned.is_none() => scanned = Some(ended),
             }
         };
         let source = source?;
@@ -127,48 +208,23 @@ impl Splitter {
         let probed = probed.map_err(|error| not_media(&source, &error, &beginning))?;
         admit::encoders(&request.profile, encoders?)?;
         admit::streams(&source, &probed)?;
-
-        let mut info = probed.info;
-        if !wants_picture {
-            info.video = None;
+        if let Some(picture) = likely_picture(request, &probed) {
+            let scanner = scanner(request, &picture, &probed.format);
+            packets.count_with(picture.index, scanner);
         }
-        let mut summary = None;
-        if let Some(stream) = &info.video {
-            let deinterlace = interlace::deinterlace(request.profile.deinterlace, stream);
-            let scanner = Scanner::new(stream.timebase, request.profile.fragment_ms, &info.format)
-                .deinterlaced(deinterlace, stream.interlaced);
-            if !packets.count_with(scanner) {
-                (scanning, scanned) = (Box::pin(scan()), None);
-            }
-            let scanned = match scanned {
-                Some(scanned) => scanned,
-                None => scanning.await,
-            };
-            opened.check()?;
-            scanned.map_err(|error| not_media(&source, &error, &beginning))?;
-            summary = packets.finish();
-            admit::picture(&source, stream, summary.as_ref(), request.trusted)?;
-        }
-        let track_ends = info.video.as_ref().map(|stream| stream.index);
-        let track_ends = track_ends.and_then(|index| probed.track_ends.get(&index).copied());
-        let mut left_out = probed.left_out;
-        if info.video.is_some() && summary.is_none() {
-            left_out.push("the picture has no packets".to_owned());
-            info.video = None;
-        }
-        admit::something(&source, &info, &request.profile, &left_out)?;
-        let ffmpeg = self.tools.version.as_str();
-        Ok(plan(Facts {
-            job,
-            request,
-            source,
-            ffmpeg,
-            info,
-            duration: probed.duration,
-            track_ends,
-            begins_at_zero: probed.begins_at_zero,
-            summary,
-            left_out,
-        }))
+        let scanned = match scanned {
+            Some(scanned) => scanned,
+            None => scanning.await,
+        };
+        opened.check()?;
+        let scanned = scanned.map_err(|error| not_media(&source, &error, &beginning))?;
+        let survey = Survey {
+            opening: Opening::default(),
+            probed,
+            scanned,
+            counted: packets.finish(),
+            notes: Vec::new(),
+        };
+        Ok((source, survey))
     }
 }

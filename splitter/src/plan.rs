@@ -7,6 +7,7 @@ use reelmill_common::manifest::{
     VideoPlan,
 };
 use reelmill_common::media_info::{MediaInfo, VideoStream};
+use reelmill_common::opening::Opening;
 use reelmill_common::profile::{Deinterlace, Profile, audio_kbps, ladder};
 use reelmill_common::request::JobRequest;
 use reelmill_common::{JobId, Timebase, Timeline, Window};
@@ -25,6 +26,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) source: SourceInfo,
     pub(crate) ffmpeg: &'a str,
     pub(crate) info: MediaInfo,
+    pub(crate) opening: Opening,
     /// How long its header says that it lasts.
     pub(crate) duration: Duration,
     /// When its header says that the picture ends on its timeline.
@@ -46,6 +48,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         source,
         ffmpeg,
         info,
+        opening,
         duration,
         track_ends,
         begins_at_zero,
@@ -113,6 +116,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         options: request.options.clone(),
         proof: request.proof,
         outputs: profile.outputs,
+        opening,
         copy_timestamps,
         timeline,
         video,

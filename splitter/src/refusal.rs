@@ -8,6 +8,45 @@ use reelmill_stage::StageError;
 /// Bytes of a source's beginning that tell an image from a video.
 pub(crate) const BEGINNING: u64 = 16;
 
+/// Demuxers of files that only name other files or addresses.
+const PLAYLISTS: [&str; 9] = [
+    "hls",
+    "dash",
+    "concat",
+    "imf",
+    "sdp",
+    "rtsp",
+    "webm_dash_manifest",
+    "libcdio",
+    "vobsub",
+];
+
+/// Demuxers of subtitles.
+const SUBTITLES: [&str; 22] = [
+    "aqtitle",
+    "ass",
+    "dvbsub",
+    "dvbtxt",
+    "jacosub",
+    "microdvd",
+    "mcc",
+    "mpl2",
+    "mpsub",
+    "pjs",
+    "realtext",
+    "sami",
+    "scc",
+    "srt",
+    "stl",
+    "subviewer",
+    "subviewer1",
+    "sup",
+    "tedcaptions",
+    "vplayer",
+    "webvtt",
+    "lrc",
+];
+
 /// What image files begin with. Those in MP4's container are known by their brand.
 const IMAGES: &[(&[u8], &str)] = &[
     (b"\xff\xd8\xff", "JPEG"),
@@ -80,6 +119,15 @@ pub(crate) fn not_media(source: &SourceInfo, error: &MediaError, beginning: &[u8
                 "`{name}` is probably an incomplete download: its index (`moov`) is missing: get the whole file"
             ))
         }
+        MediaError::Failed { words, .. } if demuxer(&words.tail).is_some() => {
+            // ffprobe's own words are the list of what may be opened, and say nothing of the file.
+            let demuxer = demuxer(&words.tail).unwrap_or_default();
+            StageError::permanent("not-media", of_a_format(name, demuxer))
+        }
+        MediaError::Failed { words, .. } if words.tail.contains("encryption info") => {
+            let message = format!("`{name}` is encrypted: get a copy of it without encryption");
+            StageError::permanent("media-encrypted", message).with_detail(&words.tail)
+        }
         MediaError::Failed { .. } => refuse(format!(
             "`{name}` is not a media file that can be opened: check what it is"
         )),
@@ -93,9 +141,66 @@ pub(crate) fn not_media(source: &SourceInfo, error: &MediaError, beginning: &[u8
     }
 }
 
+/// The demuxer that ffprobe chose and may not use.
+fn demuxer(tail: &str) -> Option<&str> {
+    let mut lines = tail.lines();
+    let line = lines.find(|line| line.contains("Format not on whitelist"))?;
+    let (name, _) = line.strip_prefix('[')?.split_once(']')?;
+    (!name.is_empty()).then_some(name)
+}
+
+/// What a file is that only a demuxer opens which may not be used.
+fn of_a_format(name: &str, demuxer: &str) -> String {
+    // Several names of one demuxer have commas between.
+    let first = demuxer.split(',').next().unwrap_or(demuxer);
+    let shown = first.to_ascii_uppercase();
+    if PLAYLISTS.contains(&first) {
+        format!("`{name}` is a playlist ({shown}), not a media file: send the media that it names")
+    } else if SUBTITLES.contains(&first) {
+        format!("`{name}` is a file of subtitles ({shown}): name a file with video or sound")
+    } else if let Some(image) = first.strip_suffix("_pipe") {
+        let image = image.to_ascii_uppercase();
+        format!("`{name}` is an image ({image}): name a file with video or sound")
+    } else {
+        format!(
+            "`{name}` is a file of the format {shown}, which reelmill does not open: convert it to MP4 or Matroska first"
+        )
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_format_that_is_not_opened_is_named() {
+        let says = |demuxer: &str| {
+            let tail =
+                format!("[{demuxer}] [error] Format not on whitelist 'mov'\nInvalid argument");
+            of_a_format("x.mp4", super::demuxer(&tail).unwrap())
+        };
+        for (demuxer, sentence) in [
+            (
+                "hls",
+                "`x.mp4` is a playlist (HLS), not a media file: send the media that it names",
+            ),
+            (
+                "srt",
+                "`x.mp4` is a file of subtitles (SRT): name a file with video or sound",
+            ),
+            (
+                "qoi_pipe",
+                "`x.mp4` is an image (QOI): name a file with video or sound",
+            ),
+            (
+                "bfi",
+                "`x.mp4` is a file of the format BFI, which reelmill does not open: convert it to MP4 or Matroska first",
+            ),
+        ] {
+            assert_eq!(says(demuxer), sentence);
+        }
+        assert_eq!(super::demuxer("[mov] [error] moov atom not found"), None);
+    }
 
     #[test]
     fn images_are_known_by_their_first_bytes() {

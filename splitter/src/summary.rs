@@ -261,7 +261,7 @@ mod tests {
             duration: Some(40),
             size: 10,
             key,
-            discard: false,
+            ..Packet::default()
         }
     }
 

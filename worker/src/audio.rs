@@ -22,7 +22,7 @@ impl Worker {
             return Err(StageError::permanent("plan-broken", message));
         };
         let source = self.sources.open(&manifest.source).await?;
-        let input = Input::at(source.place());
+        let input = Input::at(source.place()).opened(manifest.opening);
         let dir = scratch_folder(&self.scratch, &work.task.key.to_string())?;
         let request = AudioRequest {
             input: &input,

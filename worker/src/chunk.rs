@@ -55,7 +55,7 @@ impl Worker {
             ));
         };
         let source = self.sources.open(&manifest.source).await?;
-        let input = Input::at(source.place());
+        let input = Input::at(source.place()).opened(manifest.opening);
         let dir = scratch_folder(&self.scratch, &work.task.key.to_string())?;
         let chunk = &placed.chunk;
         let every_frame = manifest.proof == Proof::EveryFrame;

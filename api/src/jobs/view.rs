@@ -78,6 +78,12 @@ pub(crate) struct Job {
     metadata: BTreeMap<String, String>,
     /// Seconds that it may take from its start to its end.
     time_limit_s: Option<u64>,
+    /// The stream that its submitter chose for the picture, or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    video_stream: Option<String>,
+    /// The streams that its submitter chose for audio tracks, or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audio_streams: Option<String>,
     /// By frames, without a picture by tasks; 100 only when it is completed.
     #[schema(minimum = 0, maximum = 100)]
     percent: f64,
@@ -209,6 +215,8 @@ pub(crate) async fn job(api: &Api, record: &JobRecord) -> Result<Job, Problem> {
         priority: options.priority.into(),
         metadata: options.metadata.clone(),
         time_limit_s: options.time_limit_s,
+        video_stream: options.video_stream.map(|stream| stream.to_string()),
+        audio_streams: options.audio_streams.as_ref().map(ToString::to_string),
         percent: percent(record),
         chunks: Count {
             done: record.completed_chunks.into(),

@@ -6,13 +6,22 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use reelmill_common::profile::{Profile, builtin, builtins};
 use reelmill_common::request::{JobOptions, Priority};
+use reelmill_common::streams::{StreamChoice, StreamList, StreamListError};
 use reelmill_common::upload::Order;
 
 use crate::query::pairs;
 use crate::{Problem, Settings};
 
 /// The parameters, beside `metadata.KEY`.
-const NAMES: [&str; 5] = ["profile", "name", "priority", "time_limit_s", "metadata"];
+const NAMES: [&str; 7] = [
+    "profile",
+    "name",
+    "priority",
+    "time_limit_s",
+    "video_stream",
+    "audio_streams",
+    "metadata",
+];
 
 /// Pairs of metadata that are kept.
 const MAX_PAIRS: usize = 50;
@@ -34,6 +43,8 @@ pub(super) struct Draft {
     file_name: Option<String>,
     priority: Option<Priority>,
     time_limit_s: Option<u64>,
+    video_stream: Option<StreamChoice>,
+    audio_streams: Option<StreamList>,
     metadata: BTreeMap<String, String>,
 }
 
@@ -106,6 +117,18 @@ impl Draft {
                 })?;
                 self.time_limit_s.replace(limit).is_some()
             }
+            "video_stream" => {
+                let stream = value.parse();
+                let stream =
+                    stream.map_err(|error: StreamListError| invalid(name, &error.to_string()))?;
+                self.video_stream.replace(stream).is_some()
+            }
+            "audio_streams" => {
+                let streams = value.parse();
+                let streams =
+                    streams.map_err(|error: StreamListError| invalid(name, &error.to_string()))?;
+                self.audio_streams.replace(streams).is_some()
+            }
             "metadata" => {
                 let pairs: BTreeMap<String, String> =
                     serde_json::from_str(&value).map_err(|_not_for_clients| {
@@ -164,6 +187,8 @@ impl Draft {
                 priority: self.priority.unwrap_or_default(),
                 metadata: self.metadata.clone(),
                 time_limit_s: self.time_limit_s,
+                video_stream: self.video_stream,
+                audio_streams: self.audio_streams.clone(),
             },
         })
     }

@@ -40,6 +40,14 @@ struct Wishes {
     /// Seconds that the job may take.
     #[param(minimum = 1)]
     time_limit_s: Option<u64>,
+    /// The picture to transcode, by its stream index as ffprobe prints it, or `none`; the stream
+    /// that players show where it is not given.
+    #[param(pattern = "^([0-9]+|none)$")]
+    video_stream: Option<String>,
+    /// The audio tracks to transcode, by stream index with commas between, or `none`; all where it
+    /// is not given.
+    #[param(pattern = "^([0-9]+(,[0-9]+)*|none)$")]
+    audio_streams: Option<String>,
 }
 
 /// What a client says of the body, in its head.
@@ -70,6 +78,10 @@ struct Form {
     priority: Option<String>,
     /// Seconds that the job may take.
     time_limit_s: Option<u64>,
+    /// The picture to transcode, by its stream index, or `none`.
+    video_stream: Option<String>,
+    /// The audio tracks to transcode, by stream index with commas between, or `none`.
+    audio_streams: Option<String>,
     /// A JSON object of strings, kept and given back.
     metadata: Option<String>,
 }
@@ -133,8 +145,8 @@ pub(super) async fn put_named(
 
 /// Uploads the field `file` of a form, or a body of any other kind as `PUT` does.
 ///
-/// The form's other fields are `profile`, `name`, `priority`, `time_limit_s` and `metadata` (JSON)
-/// or `metadata[KEY]`, before or after the file.
+/// The form's other fields are `profile`, `name`, `priority`, `time_limit_s`, `video_stream`,
+/// `audio_streams` and `metadata` (JSON) or `metadata[KEY]`, before or after the file.
 #[utoipa::path(
     post, path = "/v1/jobs", tag = "uploads", operation_id = "postJob",
     params(Wishes, Promises),

@@ -75,8 +75,8 @@ pub(super) async fn capabilities(State(api): State<Arc<Api>>) -> Response {
 
 /// Begins an upload, with its first bytes if the client sends some.
 ///
-/// `Upload-Metadata` may have `filename`, `profile`, `priority`, `time_limit_s` and `name`; all
-/// other pairs are kept with the job.
+/// `Upload-Metadata` may have `filename`, `profile`, `priority`, `time_limit_s`, `video_stream`,
+/// `audio_streams` and `name`; all other pairs are kept with the job.
 #[utoipa::path(
     post, path = "/v1/uploads", tag = "uploads", operation_id = "createUpload",
     params(

@@ -164,6 +164,7 @@ impl Service {
                 priority: Priority::High,
                 metadata: [("customer".to_owned(), "7".to_owned())].into(),
                 time_limit_s: Some(600),
+                ..JobOptions::default()
             },
         };
         assert!(self.ports.ledger.create_job(&new).await.unwrap());

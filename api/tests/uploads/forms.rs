@@ -93,6 +93,7 @@ async fn what_was_chosen_arrives() {
     let service = Service::start();
     let client = Client::new();
     let query = "/v1/jobs?profile=lossless&name=My%20film.mp4&priority=high&time_limit_s=60\
+                 &video_stream=2&audio_streams=3,1\
                  &metadata.show=42&metadata%5Bcue%5D=a%26b";
     let by_query = client.put(service.url(query)).body("x");
     let by_form = post_form(
@@ -103,6 +104,8 @@ async fn what_was_chosen_arrives() {
             ("file", Some("ignored.mp4"), b"x"),
             ("name", None, b"My film.mp4"),
             ("time_limit_s", None, b"60"),
+            ("video_stream", None, b"2"),
+            ("audio_streams", None, b"3,1"),
             ("profile", None, b"lossless"),
         ]),
     );
@@ -113,6 +116,13 @@ async fn what_was_chosen_arrives() {
         assert_eq!(made.name, "My film.mp4");
         assert_eq!(made.options.priority, Priority::High);
         assert_eq!(made.options.time_limit_s, Some(60));
+        let video = made.options.video_stream.map(|stream| stream.to_string());
+        assert_eq!(video.as_deref(), Some("2"));
+        let audio = made
+            .options
+            .audio_streams
+            .map(|streams| streams.to_string());
+        assert_eq!(audio.as_deref(), Some("3,1"));
         let metadata: Vec<_> = made.options.metadata.into_iter().collect();
         let wanted = [("cue", "a&b"), ("show", "42")];
         assert_eq!(metadata, wanted.map(|(k, v)| (k.to_owned(), v.to_owned())));
@@ -171,6 +181,18 @@ async fn what_is_wrong_is_said_and_nothing_is_kept() {
             400,
             "parameter-invalid",
             "`time_limit_s`",
+        ),
+        (
+            put("?video_stream=1,2"),
+            400,
+            "parameter-invalid",
+            "one stream index or `none`",
+        ),
+        (
+            put("?audio_streams=english"),
+            400,
+            "parameter-invalid",
+            "stream indices as ffprobe prints them",
         ),
         (
             put("?name=a&name=b"),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use reelmill_common::streams::{StreamChoice, StreamList};
 
 /// Which service, and how to be let in.
 #[derive(Clone, Args)]
@@ -118,6 +119,13 @@ pub(crate) struct SubmitArgs {
     /// How long the job may take from its first encode to its end, such as 2h
     #[arg(long, value_name = "TIME", value_parser = crate::config::duration)]
     pub(crate) time_limit: Option<Duration>,
+    /// The picture to transcode, by its stream index as ffprobe prints it, or `none` [default: the
+    /// stream that players show]
+    #[arg(long, value_name = "N")]
+    pub(crate) video_stream: Option<StreamChoice>,
+    /// The audio tracks to transcode, by stream index with commas between, or `none` [default: all]
+    #[arg(long, value_name = "LIST")]
+    pub(crate) audio_streams: Option<StreamList>,
     /// Follow the job to its end
     #[arg(long)]
     pub(crate) watch: bool,

@@ -19,7 +19,7 @@ const MOST_PLANS: usize = 1000;
 /// What was asked for.
 #[derive(Debug)]
 pub(crate) struct Intent<'a> {
-    /// The same source, profile and proof are the same job, so that its certificate is the same.
+    /// The same source, profile, proof and choice of streams are the same job, so that its certificate is the same.
     pub(crate) job: JobId,
     pub(crate) source: &'a SourceInfo,
     pub(crate) profile_digest: Sha256,
@@ -81,6 +81,7 @@ impl Intent<'_> {
         certificate.source.sha256 == self.source.sha256
             && certificate.profile_digest == self.profile_digest
             && certificate.proof == self.proof
+            && certificate.job == self.job
     }
 
     /// Refuses to overwrite outputs.
@@ -104,7 +105,7 @@ impl Intent<'_> {
         }
         if !self.is_of(&certificate) {
             return refuse(format!(
-                "`{name}` holds outputs of this source made with profile `{}` and `--proof {}`",
+                "`{name}` holds outputs of this source made with profile `{}` and `--proof {}`, or with another choice of streams",
                 certificate.profile,
                 certificate.proof.as_str()
             ));
@@ -138,7 +139,7 @@ impl Intent<'_> {
             return refuse(
                 "profile-changed",
                 format!(
-                    "the unfinished work in `{folder}` was begun with profile `{}` and `--proof {}`: use those, or {way_out}",
+                    "the unfinished work in `{folder}` was begun with profile `{}` and `--proof {}`, or with another choice of streams: use those, or {way_out}",
                     plan.profile,
                     plan.proof.as_str()
                 ),

@@ -12,6 +12,7 @@ use reelmill_common::{JobId, WorkerId};
 use reelmill_ledger::JobRecord;
 use reelmill_media::Tools;
 use reelmill_source::{CACHE_BYTES, SourceSettings, Sources};
+use reelmill_splitter::WorkBounds;
 use reelmill_stage::{Shutdown, manifest};
 use tokio::sync::Mutex;
 
@@ -157,6 +158,7 @@ impl Run<'_> {
             worker,
             slots,
             lease: Duration::from_secs(60),
+            bounds: WorkBounds::default(),
         };
         let clock = Arc::new(Mutex::new(Clock {
             tracks: resumed.tracks.clone(),
@@ -233,7 +235,15 @@ impl Run<'_> {
             slots: self.slots(),
             window_ms: self.args.window,
             trusted: self.args.trust,
-            options: JobOptions::default(),
+            options: self.options(),
+        }
+    }
+
+    fn options(&self) -> JobOptions {
+        JobOptions {
+            video_stream: self.args.video_stream,
+            audio_streams: self.args.audio_streams.clone(),
+            ..JobOptions::default()
         }
     }
 
@@ -246,7 +256,14 @@ impl Run<'_> {
 
     fn intent<'s>(&'s self, source: &'s SourceInfo) -> Result<Intent<'s>, Failure> {
         let profile_digest = self.profile.digest();
-        let what = format!("{} {profile_digest} {:?}", source.sha256, self.args.proof);
+        let mut what = format!("{} {profile_digest} {:?}", source.sha256, self.args.proof);
+        let options = self.options();
+        if let Some(stream) = options.video_stream {
+            what.push_str(&format!(" video {stream}"));
+        }
+        if let Some(streams) = &options.audio_streams {
+            what.push_str(&format!(" audio {streams}"));
+        }
         let digest = reelmill_common::Sha256::of(what.as_bytes()).to_string();
         let short = digest.get(..16).unwrap_or_default();
         let job = JobId::new(format!("t-{short}"));

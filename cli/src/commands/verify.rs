@@ -323,7 +323,7 @@ impl Check {
         let Some(stream) = &certified.video else {
             return Ok(0);
         };
-        let input = Input::file(absolute);
+        let input = Input::file(absolute).opened(self.certificate.opening);
         let deinterlace = self.certificate.deinterlaced;
         let request = DecodeRequest {
             input: &input,

@@ -114,6 +114,20 @@ pub(crate) const KEYS: &[Key] = &[
         "10 GiB",
         "The most that copies of sources for ffmpeg may take on the disk",
     ),
+    key(
+        "max_frame_megapixels",
+        "max-frame-megapixels",
+        "N",
+        "35",
+        "Millions of pixels that one picture of a source may have",
+    ),
+    key(
+        "max_decode_gigapixels",
+        "max-decode-gigapixels",
+        "N",
+        "10000",
+        "Thousands of millions of pixels that all pictures of a source may have together",
+    ),
     Key {
         secret: true,
         ..key(

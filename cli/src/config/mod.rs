@@ -21,6 +21,8 @@ pub(crate) use keys::{KEYS, Key};
 pub(crate) use layers::{Given, Layer};
 pub(crate) use value::{duration, window};
 
+use reelmill_splitter::WorkBounds;
+
 use crate::failure::Failure;
 use layers::{common_variables, defaults, file, variables};
 
@@ -61,6 +63,7 @@ pub(crate) struct Settings {
     pub(crate) upload_expiry: Duration,
     pub(crate) retention: Option<Duration>,
     pub(crate) source_cache: u64,
+    pub(crate) bounds: WorkBounds,
     pub(crate) api_key: Option<Secret>,
     pub(crate) api_keys_file: Option<PathBuf>,
     /// Certificate chain and private key.
@@ -170,6 +173,10 @@ impl Values {
             upload_expiry: self.get("upload_expiry", value::duration)?,
             retention: self.get("retention", value::duration_or_none)?,
             source_cache: self.get("source_cache", value::size)?,
+            bounds: WorkBounds {
+                frame_megapixels: self.get("max_frame_megapixels", value::pixels)?,
+                decode_gigapixels: self.get("max_decode_gigapixels", value::pixels)?,
+            },
             api_key: self.optional("api_key", |text| Secret(text.to_owned()))?,
             api_keys_file: self.path("api_keys_file")?,
             tls: self.tls()?,

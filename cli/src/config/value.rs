@@ -107,6 +107,16 @@ pub(crate) fn count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// Millions or thousands of millions of pixels.
+pub(crate) fn pixels(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(number) if (1..=1_000_000_000).contains(&number) => Ok(number),
+        _ => Err(format!(
+            "`{text}` is not a whole number from 1 to 1000000000"
+        )),
+    }
+}
+
 /// A number of slots; `auto` is one for each core.
 pub(crate) fn slots(text: &str) -> Result<u32, String> {
     if text == "auto" {

@@ -18,7 +18,7 @@ use reelmill_common::{TaskKey, WorkerId};
 use reelmill_media::Tools;
 use reelmill_merger::Merger;
 use reelmill_source::Sources;
-use reelmill_splitter::Splitter;
+use reelmill_splitter::{Splitter, WorkBounds};
 use reelmill_stage::{Handler, Outcome, Ports, Settings, Shutdown, StageError, Work, run};
 use reelmill_worker::Worker;
 use tokio::sync::Mutex;
@@ -36,6 +36,7 @@ pub(crate) struct Machine {
     pub(crate) worker: WorkerId,
     pub(crate) slots: Slots,
     pub(crate) lease: Duration,
+    pub(crate) bounds: WorkBounds,
 }
 
 /// When encoding began and ended.
@@ -66,6 +67,7 @@ impl Machine {
             tools: Arc::clone(tools),
             sources: Arc::clone(sources),
             scratch: scratch.clone(),
+            bounds: self.bounds,
         };
         let worker = Worker {
             ports: ports.clone(),

@@ -21,6 +21,8 @@ pub async fn a_job_tells_what_was_chosen_and_when_it_was_busy(fixture: &Fixture)
             priority: Priority::High,
             metadata: [("k\u{e9}y".to_owned(), "v\"1\"".to_owned())].into(),
             time_limit_s: Some(3600),
+            video_stream: "none".parse().ok(),
+            audio_streams: "2,1".parse().ok(),
         },
     };
     ledger.create_job(&new).await.unwrap();

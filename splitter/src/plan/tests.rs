@@ -29,7 +29,7 @@ fn summary(steps: &[Step], format: &str) -> Summary {
             duration: Some(40),
             size: 1000,
             key: *key || at == 0,
-            discard: false,
+            ..Packet::default()
         });
     }
     scanner.finish().unwrap()
@@ -93,6 +93,7 @@ fn planned(
             video: summary.as_ref().map(|_| video),
             audio: vec![audio],
         },
+        opening: Opening::default(),
         duration: Duration::from_secs(duration),
         track_ends: None,
         begins_at_zero: false,

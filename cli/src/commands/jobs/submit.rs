@@ -102,6 +102,12 @@ fn query(args: &SubmitArgs) -> Vec<(String, String)> {
         "time_limit_s",
         args.time_limit.map(|limit| limit.as_secs().to_string()),
     );
+    add(
+        "video_stream",
+        args.video_stream.map(|stream| stream.to_string()),
+    );
+    let audio_streams = args.audio_streams.as_ref();
+    add("audio_streams", audio_streams.map(ToString::to_string));
     for (name, value) in &args.metadata {
         add(&format!("metadata.{name}"), Some(value.clone()));
     }

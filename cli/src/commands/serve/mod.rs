@@ -99,6 +99,7 @@ pub(crate) async fn run(tools: &ToolArgs, args: &ServeArgs, part: Part) -> Resul
                 merges: MERGES,
             },
             lease: settings.lease,
+            bounds: settings.bounds,
         };
         start(&mut work, &machine, &settings, &shutdown);
     }

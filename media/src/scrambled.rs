@@ -1,0 +1,97 @@
+//! Which PIDs of a transport stream are scrambled: one run of ffprobe that reads its first packets
+//! as they are. ffmpeg's demuxer passes over scrambled packets without a word.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::MediaError;
+use crate::input::Input;
+use crate::process::{Invocation, Limits, run};
+use crate::tools::Tools;
+
+/// How many packets of a transport stream are looked at: 3.8 MB, some seconds of a broadcast.
+const PACKETS: &str = "%+#20000";
+
+/// Bounds for reading these packets.
+const LIMITS: Limits = Limits {
+    wall: Duration::from_secs(120),
+    idle: Duration::from_secs(60),
+    cpu: Duration::from_secs(30),
+    memory: 1 << 30,
+    file_size: 0,
+};
+
+/// The arguments of a look at a transport stream's packets.
+#[must_use]
+pub fn args(input: &Input) -> Vec<OsString> {
+    let mut args: Vec<OsString> = [
+        "-hide_banner",
+        "-loglevel",
+        "repeat+level+error",
+        "-show_entries",
+        "packet=data",
+        "-show_data",
+        "-read_intervals",
+        PACKETS,
+        "-of",
+        "csv=print_section=0",
+        "-f",
+        "mpegtsraw",
+    ]
+    .map(OsString::from)
+    .to_vec();
+    args.extend(input.args_of("mpegtsraw"));
+    args
+}
+
+/// The PIDs that have scrambled packets.
+///
+/// # Errors
+/// Any [`MediaError`].
+pub async fn scrambled_pids(
+    tools: &Tools,
+    input: &Input,
+    dir: &Path,
+) -> Result<BTreeSet<u32>, MediaError> {
+    let invocation = Invocation {
+        action: "read the source's transport packets",
+        program: tools.ffprobe.clone(),
+        args: args(input),
+        dir: dir.to_path_buf(),
+        reads: input.reads(),
+        connects: input.connects(),
+        limits: LIMITS,
+    };
+    let mut pids = BTreeSet::new();
+    run(invocation, &mut |line| pids.extend(scrambled_pid(line))).await?;
+    Ok(pids)
+}
+
+/// The PID of a scrambled packet, from the first line of its dump:
+/// `00000000: 4701 0090 …` is a packet of PID 0x100 with scrambling control 2.
+fn scrambled_pid(line: &str) -> Option<u32> {
+    let dump = line.trim_start_matches('"').strip_prefix("00000000: ")?;
+    let (first, second) = (dump.get(..4)?, dump.get(5..9)?);
+    let header = u32::from_str_radix(&format!("{first}{second}"), 16).ok()?;
+    let is_packet = header >> 24 == 0x47;
+    let is_scrambled = (header >> 6) & 3 != 0;
+    (is_packet && is_scrambled).then_some((header >> 8) & 0x1fff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scrambled_packets_are_told_by_their_header() {
+        let line = "00000000: 4741 0090 0042 f025 0001  GA...B.%..";
+        assert_eq!(scrambled_pid(line), Some(0x100));
+        assert_eq!(scrambled_pid("00000000: 4741 0030 0042"), None);
+        assert_eq!(scrambled_pid("00000010: 4741 0090 0042"), None);
+        assert_eq!(scrambled_pid("00000000: 0041 0090 0042"), None);
+        assert_eq!(scrambled_pid("00000000: 47"), None);
+        assert_eq!(scrambled_pid(""), None);
+    }
+}
