@@ -465,3 +465,84 @@ fn odd_sizes_become_even() {
         (&321.into(), &241.into())
     );
 }
+
+#[test]
+fn chapters_title_and_a_stereo_mix_beside_all_channels_are_delivered() {
+    let dir = folder();
+    let list = dir.path().join("chapters.txt");
+    let chapter = |start, end, title| {
+        format!("[CHAPTER]\nTIMEBASE=1/1000\nSTART={start}\nEND={end}\ntitle={title}\n")
+    };
+    let text = format!(
+        ";FFMETADATA1\ntitle=A film\n{}{}",
+        chapter(0, 1000, "One\\; first"),
+        chapter(1000, 2000, "Two")
+    );
+    std::fs::write(&list, text).unwrap();
+    let source = dir.path().join("chapters.mkv");
+    let mut ffmpeg = program("ffmpeg");
+    ffmpeg
+        .args(["-nostdin", "-v", "error", "-y"])
+        .args(picture("320x240", "25", "2"));
+    ffmpeg
+        .args(sound("2"))
+        .arg("-i")
+        .arg(&list)
+        .args(["-map_chapters", "2", "-map_metadata", "2"]);
+    ffmpeg
+        .args(QUICK)
+        .args(["-ac", "6", "-c:a", "ac3"])
+        .arg(&source);
+    run(&mut ffmpeg).ended(0);
+
+    let quick = quick_profile("2", &[240], "[\"mp4\", \"hls\"]");
+    let both = quick.replace("kbps = 64", "kbps = 64\nchannels = \"stereo+source\"");
+    let profile = profile_file(dir.path(), "both.toml", &both);
+    let out = dir.path().join("out");
+    let json = run(transcode(&source, &out, profile).arg("--json"))
+        .ended(0)
+        .json();
+    let notes = json["notes"].to_string();
+    assert!(
+        notes.contains("delivered as 5.1: AAC has no 5.1(side)"),
+        "{notes}"
+    );
+
+    let mut ffprobe = program("ffprobe");
+    ffprobe.args([
+        "-v",
+        "error",
+        "-of",
+        "json",
+        "-show_streams",
+        "-show_chapters",
+        "-show_format",
+    ]);
+    let probed = run(ffprobe.arg(out.join("output_240p.mp4")))
+        .ended(0)
+        .json();
+    assert_eq!(probed["format"]["tags"]["title"], "A film");
+    let chapters = probed["chapters"].as_array().unwrap().iter();
+    let chapters: Vec<_> = chapters
+        .map(|c| {
+            (
+                c["start_time"].as_str().unwrap(),
+                c["tags"]["title"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(chapters, [("0.000000", "One; first"), ("1.000000", "Two")]);
+    let sounds = streams(&probed, "audio");
+    let channels: Vec<_> = sounds
+        .iter()
+        .map(|s| (&s["channels"], &s["disposition"]["default"]))
+        .collect();
+    assert_eq!(channels, [(&2.into(), &1.into()), (&6.into(), &0.into())]);
+    assert!(is_there(&out.join("hls/audio_1.m3u8")));
+    run(reelmill()
+        .arg("verify")
+        .arg(&out)
+        .arg("--source")
+        .arg(&source))
+    .ended(0);
+}

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 use crate::id::JobId;
-use crate::media_info::{AudioStream, VideoStream};
+use crate::media_info::{AudioStream, Chapter, VideoStream};
 use crate::opening::Opening;
 use crate::profile::{AudioSettings, Deinterlace, Outputs, VideoSettings};
 use crate::request::JobOptions;
@@ -53,6 +53,12 @@ pub struct Manifest {
     pub video: Option<VideoPlan>,
     /// The audio tracks, in output order.
     pub audio: Vec<AudioPlan>,
+    /// The title that the outputs have, where the source has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The source's chapters, in order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chapters: Vec<Chapter>,
     /// What is left out, guessed or changed, and why: one sentence each.
     #[serde(default, alias = "deviations", skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -254,6 +260,10 @@ pub struct AudioPlan {
     pub stream: AudioStream,
     /// Codec and rate.
     pub settings: AudioSettings,
+    /// ffmpeg's name of the channel layout that is delivered; `None` in plans of version 1, which
+    /// leave the channels as they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<String>,
     /// Kilobits per second for this track's channels; `None` where the codec takes none.
     pub kbps: Option<u32>,
     /// Estimated work in milliseconds of one core.

@@ -13,6 +13,23 @@ pub struct MediaInfo {
     pub video: Option<VideoStream>,
     /// Every decodable audio track, in the source's order.
     pub audio: Vec<AudioStream>,
+    /// The title of the whole, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// Its chapters, in order of time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chapters: Vec<Chapter>,
+}
+
+/// A chapter of a source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chapter {
+    /// Microseconds: of a probe on the source's own timeline, of a plan on that of the job's runs.
+    pub start_us: i64,
+    /// Where it ends, on the same timeline; not before its start.
+    pub end_us: i64,
+    /// Its title; empty where it has none.
+    pub title: String,
 }
 
 /// The picture of a source.

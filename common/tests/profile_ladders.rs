@@ -2,7 +2,7 @@
 
 use reelmill_common::media_info::{Colour, VideoStream};
 use reelmill_common::profile::{
-    AudioCodec, AudioSettings, DEFAULT, Deinterlace, Outputs, PixelFormat, Profile, Rate,
+    AudioCodec, AudioSettings, Channels, DEFAULT, Deinterlace, Outputs, PixelFormat, Profile, Rate,
     VideoCodec, builtin, builtins, ladder, parse,
 };
 use reelmill_common::time::Timebase;
@@ -108,7 +108,8 @@ fn the_default_is_what_the_help_says() {
         profile.audio,
         Some(AudioSettings {
             codec: AudioCodec::Aac,
-            kbps: Some(128)
+            kbps: Some(128),
+            channels: Channels::Source,
         })
     );
     let [rung] = profile.video.as_slice() else {
@@ -137,7 +138,8 @@ fn the_lossless_profile_changes_nothing() {
         profile.audio,
         Some(AudioSettings {
             codec: AudioCodec::Flac,
-            kbps: None
+            kbps: None,
+            channels: Channels::Source,
         })
     );
     assert_eq!(profile.deinterlace, Deinterlace::Off);
@@ -272,7 +274,8 @@ fn what_a_file_leaves_out_has_these_values() {
         profile.audio,
         Some(AudioSettings {
             codec: AudioCodec::Aac,
-            kbps: Some(128)
+            kbps: Some(128),
+            channels: Channels::Source,
         })
     );
     assert!(profile.video.is_empty());

@@ -20,7 +20,7 @@ use reelmill_common::manifest::{
 use reelmill_common::marker::{
     self, AudioMarker, ChunkMarker, SeamFrame, StoredFile, StoredRendition,
 };
-use reelmill_common::media_info::{AudioStream, Colour, VideoStream};
+use reelmill_common::media_info::{AudioStream, Chapter, Colour, VideoStream};
 use reelmill_common::message::{self, Message, MessageError};
 use reelmill_common::opening::{Opening, ProbeBounds};
 use reelmill_common::profile::{self, Deinterlace, ladder};
@@ -222,8 +222,15 @@ fn manifest() -> Manifest {
         audio: vec![AudioPlan {
             stream: track(),
             settings: profile.audio.clone().unwrap(),
+            layout: Some("stereo".to_owned()),
             kbps: Some(128),
             cost_ms: 144,
+        }],
+        title: Some("A film".to_owned()),
+        chapters: vec![Chapter {
+            start_us: 0,
+            end_us: 2_000_000,
+            title: "One".to_owned(),
         }],
         notes: vec!["audio in stream 2: its codec is unknown to this ffmpeg".to_owned()],
     }
@@ -239,6 +246,9 @@ fn manifest_and_revision() {
         ..manifest.clone()
     };
     older.timeline = Timeline::default();
+    older.audio[0].layout = None;
+    older.title = None;
+    older.chapters.clear();
     if let Some(video) = &mut older.video {
         video.last_frame_ticks = None;
         video.fine_times = false;

@@ -1,4 +1,8 @@
 //! One audio track, whole: encoded once, so that no join can be heard.
+//!
+//! A track is encoded straight from the source, and the time of each decoded block is watched. Where
+//! all follow one another, that is all. Where sound is missing or doubled, or its format changes,
+//! [`crate::mend`] makes the track again with silence in its holes.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,9 +13,11 @@ use reelmill_common::profile::AudioCodec;
 use reelmill_common::{Timebase, Timeline};
 
 use crate::codec::audio_args;
-use crate::encode::parse_pts;
 use crate::error::MediaError;
 use crate::input::Input;
+use crate::layout;
+use crate::mend::mend;
+use crate::observe::{OBSERVE, Observer};
 use crate::process::{Ended, Invocation, Limits, run};
 use crate::timeline::{before_input, others, without_picture};
 use crate::tools::Tools;
@@ -37,10 +43,12 @@ pub struct AudioRequest<'a> {
 pub struct EncodedAudio {
     /// The first sample's time in ticks of `timebase`; `None` when nothing was decoded.
     pub first_pts: Option<i64>,
-    /// The unit of `first_pts`: a sample of the source.
+    /// The unit of `first_pts`: a sample of what was decoded.
     pub timebase: Timebase,
     /// How ffmpeg ended.
     pub ended: Ended,
+    /// What was filled, left out or converted: one sentence each.
+    pub notes: Vec<String>,
 }
 
 impl AudioRequest<'_> {
@@ -48,29 +56,49 @@ impl AudioRequest<'_> {
     /// output.
     #[must_use]
     pub fn args(&self) -> Vec<OsString> {
-        let mut args: Vec<OsString> = [
-            "-nostdin",
-            "-hide_banner",
-            "-loglevel",
-            "repeat+level+warning",
-            "-y",
-        ]
-        .map(OsString::from)
-        .to_vec();
+        let mut args = self.open();
+        // Nothing else listens to the track: a second output would have a say in its sample format.
+        // Its samples are numbered, since the muxer would make times that jitter into packets of
+        // uneven length.
+        let graph = format!(
+            "[0:{}]asettb=1/{},{OBSERVE},asetpts=N{}[track]",
+            self.plan.stream.index,
+            self.plan.stream.sample_rate,
+            self.mapping()
+        );
+        args.extend(["-filter_complex".into(), graph.into()]);
+        args.extend(["-map".into(), "[track]".into()]);
+        args.extend(self.encoder(self.plan.stream.sample_rate));
+        args.extend(self.others());
+        args
+    }
+
+    /// The arguments up to the source: all runs over it are on one timeline.
+    pub(crate) fn open(&self) -> Vec<OsString> {
+        let mut args = quiet();
         args.extend(before_input(self.copy_timestamps, self.timeline));
         args.extend(without_picture(self.copy_timestamps, self.timeline));
         args.extend(["-max_error_rate", "1", "-threads", "1"].map(OsString::from));
         args.extend(self.input.args());
-        // Nothing else listens to the track: a second output would have a say in its sample format.
-        let graph = format!(
-            "[0:{}]asettb=1/{},ametadata=mode=add:key=k:value=1,ametadata=mode=print:file=-,asetpts=PTS-STARTPTS{}[track]",
-            self.plan.stream.index,
-            self.plan.stream.sample_rate,
-            self.layout()
-        );
-        args.extend(["-filter_complex".into(), graph.into()]);
-        args.extend(["-map".into(), "[track]".into()]);
-        args.extend(audio_args(&self.plan.settings, self.plan.kbps));
+        args
+    }
+
+    /// Filters that bring the channels into the planned layout, each with a comma before it.
+    pub(crate) fn mapping(&self) -> String {
+        let Some(layout) = &self.plan.layout else {
+            return String::new();
+        };
+        let filter = layout::filter(&self.plan.stream, layout);
+        let filter = filter
+            .map(|filter| format!(",{filter}"))
+            .unwrap_or_default();
+        // A decoder may give another layout than the header has.
+        format!("{filter},aformat=channel_layouts={layout}")
+    }
+
+    /// The encoder's arguments, and where it writes. `rate` is that of the samples it is given.
+    pub(crate) fn encoder(&self, rate: u32) -> Vec<OsString> {
+        let mut args = audio_args(&self.plan.settings, self.plan.kbps);
         // FLAC in MP4 was experimental until ffmpeg 6. The muxer may, the encoder may not: it would
         // write 32 bits a sample, which decoders before 6 refuse.
         args.extend(
@@ -80,6 +108,8 @@ impl AudioRequest<'_> {
                 "-strict:a",
                 "normal",
                 "-map_metadata",
+                "-1",
+                "-map_chapters",
                 "-1",
                 "-fflags",
                 "+bitexact",
@@ -92,23 +122,43 @@ impl AudioRequest<'_> {
         // end would be a few samples early, and whoever copies the track would cut them off.
         let rate = match self.plan.settings.codec {
             AudioCodec::Opus => 48_000,
-            _ => self.plan.stream.sample_rate,
+            _ => rate,
         };
         args.extend(["-movie_timescale".into(), rate.to_string().into()]);
         args.extend(["-f", "mp4", TRACK_FILE].map(OsString::from));
-        let own = Some(self.plan.stream.index);
-        args.extend(others(self.copy_timestamps, self.timeline, own));
         args
     }
 
-    /// libopus refuses side surrounds; the same channels under the names it knows are the same
-    /// sound.
-    fn layout(&self) -> &'static str {
-        match (self.plan.settings.codec, self.plan.stream.layout.as_deref()) {
-            (AudioCodec::Opus, Some("5.1(side)")) => ",aformat=channel_layouts=5.1",
-            _ => "",
+    /// The output that reads the other streams of the job, where all runs must read the same.
+    pub(crate) fn others(&self) -> Vec<OsString> {
+        let own = Some(self.plan.stream.index);
+        others(self.copy_timestamps, self.timeline, own)
+    }
+
+    /// A run of ffmpeg over the source.
+    pub(crate) fn invocation(&self, tools: &Tools, dir: &Path, args: Vec<OsString>) -> Invocation {
+        Invocation {
+            action: "encode an audio track",
+            program: tools.ffmpeg.clone(),
+            args,
+            dir: dir.to_path_buf(),
+            reads: self.input.reads(),
+            connects: self.input.connects(),
+            limits: limits(Duration::from_millis(self.plan.cost_ms)),
         }
     }
+}
+
+/// The arguments with which each run begins.
+pub(crate) fn quiet() -> Vec<OsString> {
+    let words = [
+        "-nostdin",
+        "-hide_banner",
+        "-loglevel",
+        "repeat+level+warning",
+        "-y",
+    ];
+    words.map(OsString::from).to_vec()
 }
 
 /// Encodes a track in `dir`.
@@ -120,25 +170,36 @@ pub async fn encode(
     request: &AudioRequest<'_>,
     dir: &Path,
 ) -> Result<EncodedAudio, MediaError> {
-    let invocation = Invocation {
-        action: "encode an audio track",
-        program: tools.ffmpeg.clone(),
-        args: request.args(),
-        dir: dir.to_path_buf(),
-        reads: request.input.reads(),
-        connects: request.input.connects(),
-        limits: limits(Duration::from_millis(request.plan.cost_ms)),
+    let rate = request.plan.stream.sample_rate;
+    let mut observer = Observer::new(rate);
+    let invocation = request.invocation(tools, dir, request.args());
+    let ended = run(invocation, &mut |line| observer.line(line)).await;
+    let observed = observer.finish();
+    // Encoders may refuse to go on in another format.
+    let ended = match ended {
+        Err(MediaError::Failed { .. }) if observed.format_changed => Ended::default(),
+        ended => ended?,
     };
-    let mut first_pts = None;
-    let ended = run(invocation, &mut |line| {
-        first_pts = first_pts.or_else(|| parse_pts(line));
-    })
-    .await?;
-    let timebase = Timebase::new(1, request.plan.stream.sample_rate);
+    if observed.format_changed || !observed.placed.edits.is_empty() {
+        return mend(tools, request, &observed, dir).await;
+    }
     Ok(EncodedAudio {
-        first_pts,
-        timebase: timebase.unwrap_or(Timebase::MICROS),
+        first_pts: observed.placed.first,
+        timebase: Timebase::new(1, rate).unwrap_or(Timebase::MICROS),
+        notes: broken_times(request, observed.placed.broken)
+            .into_iter()
+            .collect(),
         ended,
+    })
+}
+
+/// Says that times jumped further than silence may fill.
+pub(crate) fn broken_times(request: &AudioRequest<'_>, broken: u64) -> Option<String> {
+    let index = request.plan.stream.index;
+    (broken > 0).then(|| {
+        format!(
+            "timestamps of the sound in stream {index} jump by more than 12 hours {broken} times: what follows such a jump is delivered without a gap"
+        )
     })
 }
 

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use reelmill_common::media_info::Chapter;
+
 use crate::error::MediaError;
 use crate::process::{Ended, Invocation, Limits, run};
 use crate::tools::Tools;
@@ -63,6 +65,10 @@ pub struct MuxRequest {
     pub audio: Vec<MuxTrack>,
     /// The output when there is no picture.
     pub audio_only: Option<PathBuf>,
+    /// The title of each output, where there is one.
+    pub title: Option<String>,
+    /// A file of chapters as [`chapter_list`] writes it, where there are any.
+    pub chapters: Option<PathBuf>,
     /// Ticks per second of the edit lists that say when tracks begin; the audio's sample rate
     /// keeps that to the sample, where ffmpeg's own choice of 1000 would not.
     pub movie_timescale: u32,
@@ -84,6 +90,10 @@ impl MuxRequest {
         let pictures = self.pictures.iter().map(|picture| &picture.file);
         for file in pictures.chain(self.audio.iter().map(|track| &track.file)) {
             args.extend(open(file));
+        }
+        if let Some(chapters) = &self.chapters {
+            args.extend(["-f", "ffmetadata", "-i"].map(OsString::from));
+            args.push(file_url(chapters));
         }
         for (index, picture) in self.pictures.iter().enumerate() {
             args.extend(picture.args(index));
@@ -131,6 +141,14 @@ impl MuxRequest {
             ]
             .map(OsString::from),
         );
+        let chapters = match self.chapters {
+            Some(_) => (self.pictures.len() + self.audio.len()).to_string(),
+            None => "-1".to_owned(),
+        };
+        args.extend(["-map_chapters".into(), chapters.into()]);
+        if let Some(title) = &self.title {
+            args.extend(["-metadata".into(), format!("title={title}").into()]);
+        }
         args.extend([
             "-movie_timescale".into(),
             self.movie_timescale.to_string().into(),
@@ -152,8 +170,36 @@ impl MuxRequest {
         pictures
             .chain(self.audio.iter().map(|track| &track.file))
             .map(|f| f.path.clone())
+            .chain(self.chapters.clone())
             .collect()
     }
+}
+
+/// A list of chapters as ffmpeg reads it (`ffmetadata`), with times that many microseconds earlier;
+/// `None` where none is left. What lies before 0 is cut.
+#[must_use]
+pub fn chapter_list(chapters: &[Chapter], earlier_us: i64) -> Option<String> {
+    let mut list = ";FFMETADATA1\n".to_owned();
+    let mut any = false;
+    for chapter in chapters {
+        let (start, end) = (chapter.start_us - earlier_us, chapter.end_us - earlier_us);
+        if end < 0 {
+            continue;
+        }
+        any = true;
+        let start = start.max(0);
+        list.push_str(&format!(
+            "[CHAPTER]\nTIMEBASE=1/1000000\nSTART={start}\nEND={end}\ntitle="
+        ));
+        for letter in chapter.title.chars() {
+            if matches!(letter, '=' | ';' | '#' | '\\' | '\n') {
+                list.push('\\');
+            }
+            list.push(letter);
+        }
+        list.push('\n');
+    }
+    any.then_some(list)
 }
 
 /// Makes the progressive files.
@@ -204,6 +250,8 @@ impl FragmentRequest<'_> {
                 "-strict",
                 "experimental",
                 "-map_metadata",
+                "-1",
+                "-map_chapters",
                 "-1",
                 "-fflags",
                 "+bitexact",
@@ -314,6 +362,8 @@ mod tests {
             pictures: Vec::new(),
             audio: vec![track.clone(), track],
             audio_only: Some(PathBuf::from("out")),
+            title: None,
+            chapters: None,
             movie_timescale: 1000,
         };
         assert_eq!(request.bytes(), 200);

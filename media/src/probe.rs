@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use reelmill_common::Timebase;
-use reelmill_common::media_info::{AudioStream, Colour, VideoStream};
+use reelmill_common::media_info::{AudioStream, Chapter, Colour, VideoStream};
 use serde::Deserialize;
 
 use crate::error::MediaError;
@@ -40,6 +40,14 @@ pub struct Probed {
     pub track_ends: BTreeMap<u32, Duration>,
     /// Whether it is an MPEG stream whose first timestamp is exactly 0.
     pub begins_at_zero: bool,
+    /// The source's own time, in microseconds, at which its earliest stream begins.
+    pub start_us: i64,
+    /// The title of the whole, where it has one.
+    pub title: Option<String>,
+    /// Its chapters on its own timeline, in order of time.
+    pub chapters: Vec<Chapter>,
+    /// What is left out of title and chapters: one sentence each.
+    pub notes: Vec<String>,
     /// What only damage explains: without it there would be more to transcode.
     pub damage: Option<String>,
 }
@@ -143,6 +151,7 @@ pub fn args(input: &Input) -> Vec<OsString> {
         "repeat+level+error",
         "-show_streams",
         "-show_format",
+        "-show_chapters",
         "-of",
         "json",
     ]
@@ -191,6 +200,8 @@ pub fn parse(json: &str) -> Result<Probed, MediaError> {
             .as_deref()
             .and_then(|at| at.parse::<f64>().ok())
             == Some(0.0);
+    let mut notes = Vec::new();
+    let chapters = chapters(&report.chapters, &mut notes);
     let stated = report.streams.iter().map(|stream| &stream.duration);
     let duration = stated.chain([&report.format.duration]).filter_map(seconds);
     Ok(Probed {
@@ -203,6 +214,10 @@ pub fn parse(json: &str) -> Result<Probed, MediaError> {
             .iter()
             .map(|stream| found(stream, &report.format.format_name))
             .collect(),
+        start_us: us(&report.format.start_time).unwrap_or(0),
+        title: words(&report.format.tags.title),
+        chapters,
+        notes,
         damage,
         format: report.format.format_name,
     })
@@ -360,6 +375,60 @@ fn audio(stream: &Stream) -> Option<AudioStream> {
     })
 }
 
+/// A chapter list holds this many; a film has some thirty.
+const MOST_CHAPTERS: usize = 1000;
+
+/// Characters of a title that are kept.
+const LONGEST_TITLE: usize = 500;
+
+/// A title as one line without control characters, if anything is left of it.
+fn words(text: &Option<String>) -> Option<String> {
+    let text = text.as_deref()?;
+    let kept: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(LONGEST_TITLE)
+        .collect();
+    let kept = kept.trim();
+    (!kept.is_empty()).then(|| kept.to_owned())
+}
+
+/// Microseconds of a time in seconds.
+fn us(text: &Option<String>) -> Option<i64> {
+    let seconds: f64 = text.as_ref()?.parse().ok()?;
+    // A year is longer than any source.
+    #[expect(clippy::cast_possible_truncation, reason = "bounded just before")]
+    (seconds.abs() < 31_536_000.0).then(|| (seconds * 1_000_000.0).round() as i64)
+}
+
+/// The chapters in order of time, each ending before the next begins.
+fn chapters(reported: &[ReportedChapter], notes: &mut Vec<String>) -> Vec<Chapter> {
+    let mut chapters: Vec<Chapter> = reported
+        .iter()
+        .filter_map(|chapter| {
+            let start_us = us(&chapter.start_time)?;
+            Some(Chapter {
+                start_us,
+                end_us: us(&chapter.end_time).unwrap_or(start_us).max(start_us),
+                title: words(&chapter.tags.title).unwrap_or_default(),
+            })
+        })
+        .collect();
+    if chapters.len() < reported.len() {
+        notes.push("chapters whose times cannot be read are left out".to_owned());
+    }
+    if chapters.len() > MOST_CHAPTERS {
+        notes.push(format!("chapters after the first {MOST_CHAPTERS} are left out"));
+    }
+    chapters.sort_by_key(|chapter| chapter.start_us);
+    chapters.truncate(MOST_CHAPTERS);
+    let starts: Vec<i64> = chapters.iter().skip(1).map(|next| next.start_us).collect();
+    for (chapter, next) in chapters.iter_mut().zip(starts) {
+        chapter.end_us = chapter.end_us.min(next);
+    }
+    chapters
+}
+
 /// Clockwise degrees to turn the picture by; ffprobe gives them counter-clockwise.
 fn rotation(stream: &Stream) -> u32 {
     let degrees = stream
@@ -410,6 +479,16 @@ struct Report {
     streams: Vec<Stream>,
     #[serde(default)]
     format: Format,
+    #[serde(default)]
+    chapters: Vec<ReportedChapter>,
+}
+
+#[derive(Deserialize)]
+struct ReportedChapter {
+    start_time: Option<String>,
+    end_time: Option<String>,
+    #[serde(default)]
+    tags: Tags,
 }
 
 #[derive(Default, Deserialize)]
@@ -418,6 +497,8 @@ struct Format {
     format_name: String,
     start_time: Option<String>,
     duration: Option<String>,
+    #[serde(default)]
+    tags: Tags,
 }
 
 #[derive(Deserialize)]

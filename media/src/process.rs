@@ -1,13 +1,14 @@
 //! The only place that starts a process.
 //!
 //! A subprocess is a hostile peer that reads hostile files: it gets its own process group, a
-//! cleared environment, a private working folder, closed standard input, bounded time, memory, CPU
+//! cleared environment, a private working folder, no standard input but a pipe of ours, bounded time, memory, CPU
 //! and file sizes, and where the kernel has Landlock ([`confinement`] tells) neither the network
 //! nor any file beyond what it was started for. It is killed with its group when the future that
 //! waits for it is dropped and when this process dies. Both of its output streams are always
 //! drained.
 
 use std::ffi::{OsStr, OsString};
+use std::io::{PipeReader, PipeWriter};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
@@ -108,13 +109,35 @@ const MAX_LINE: usize = 64 * 1024;
 /// [`MediaError`]: the program is missing, cannot be started, ran over a limit, was killed, or
 /// ended with another status than 0.
 pub async fn run(invocation: Invocation, on_line: LineSink<'_>) -> Result<Ended, MediaError> {
+    run_between(invocation, Ends::default(), on_line).await
+}
+
+/// Pipes that take the place of a process's standard streams.
+#[derive(Debug, Default)]
+pub struct Ends {
+    /// What it reads; empty where there is none.
+    pub stdin: Option<PipeReader>,
+    /// Where its standard output goes instead of to the caller's lines.
+    pub stdout: Option<PipeWriter>,
+}
+
+/// Runs a process between two pipes, otherwise as [`run`]. Its ends of the pipes are closed in this
+/// process when it has started, or cannot be started.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_between(
+    invocation: Invocation,
+    ends: Ends,
+    on_line: LineSink<'_>,
+) -> Result<Ended, MediaError> {
     let action = invocation.action;
     let limits = invocation.limits;
     let program = invocation.program.clone();
     let mut tail = Tail::new(invocation.connects.clone());
     let command = invocation.command();
     let dir = invocation.dir.clone();
-    let mut running = start(invocation).await?;
+    let mut running = start(invocation, ends).await?;
     tracing::debug!(action, "started");
     let group = running.group;
 
@@ -274,7 +297,7 @@ impl Drop for Running {
 ///
 /// The kernel kills a child when the *thread* that started it ends (`PR_SET_PDEATHSIG`), and
 /// threads of an async runtime come and go: one thread that lives as long as the process does not.
-async fn start(invocation: Invocation) -> Result<Running, MediaError> {
+async fn start(invocation: Invocation, ends: Ends) -> Result<Running, MediaError> {
     static STARTER: std::sync::OnceLock<mpsc::Sender<Box<dyn FnOnce() + Send>>> =
         std::sync::OnceLock::new();
     let starter = STARTER.get_or_init(|| {
@@ -292,7 +315,7 @@ async fn start(invocation: Invocation) -> Result<Running, MediaError> {
     let request = Box::new(move || {
         let _runtime = runtime.enter();
         // A caller that is gone drops the answer, and with it the process.
-        reply.send(start_here(&invocation)).ok();
+        reply.send(start_here(&invocation, ends)).ok();
     });
     let gone = || MediaError::Start {
         program: program.clone(),
@@ -302,7 +325,7 @@ async fn start(invocation: Invocation) -> Result<Running, MediaError> {
     answer.await.map_err(|_lost| gone())?
 }
 
-fn start_here(invocation: &Invocation) -> Result<Running, MediaError> {
+fn start_here(invocation: &Invocation, ends: Ends) -> Result<Running, MediaError> {
     let not_started = |source| MediaError::Start {
         program: invocation.program.clone(),
         source,
@@ -321,8 +344,8 @@ fn start_here(invocation: &Invocation) -> Result<Running, MediaError> {
         .env("PATH", "/usr/local/bin:/usr/bin:/bin")
         .env("HOME", &invocation.dir)
         .env("TMPDIR", &invocation.dir)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdin(ends.stdin.map_or_else(Stdio::null, Stdio::from))
+        .stdout(ends.stdout.map_or_else(Stdio::piped, Stdio::from))
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);

@@ -13,7 +13,7 @@ use reelmill_common::manifest::{AudioPlan, RenditionPlan, SeamRange};
 use reelmill_common::media_info::{AudioStream, Colour, VideoStream};
 use reelmill_common::opening::{Opening, ProbeBounds};
 use reelmill_common::profile::{
-    AudioCodec, AudioSettings, Deinterlace, PixelFormat, Rate, VideoCodec, VideoSettings,
+    AudioCodec, AudioSettings, Channels, Deinterlace, PixelFormat, Rate, VideoCodec, VideoSettings,
 };
 use reelmill_common::{LoopbackUrl, Place, Timebase, Timeline, Window};
 use reelmill_media::audio::AudioRequest;
@@ -237,7 +237,9 @@ fn an_audio_track() {
         settings: AudioSettings {
             codec: AudioCodec::Opus,
             kbps: Some(128),
+            channels: Channels::Source,
         },
+        layout: Some("5.1".to_owned()),
         kbps: Some(384),
         cost_ms: 1000,
     };
@@ -278,6 +280,8 @@ fn progressive_files() {
             default: true,
         }],
         audio_only: None,
+        title: Some("A film".to_owned()),
+        chapters: Some(PathBuf::from("/scratch/chapters.txt")),
         movie_timescale: 48_000,
     };
     assert_golden("mux", &request.args());

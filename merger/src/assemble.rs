@@ -9,7 +9,7 @@ use reelmill_common::time::Grid;
 use reelmill_common::{Sha256, Timebase};
 use reelmill_media::mp4::{Continuity, Joined, Joiner, Regrouper, Track, TrackKind, inspect};
 use reelmill_media::mux::{
-    FragmentRequest, MuxPicture, MuxRequest, MuxTrack, TimedFile, fragment, mux,
+    FragmentRequest, MuxPicture, MuxRequest, MuxTrack, TimedFile, chapter_list, fragment, mux,
 };
 use reelmill_stage::{StageError, blocking};
 
@@ -108,8 +108,13 @@ impl Merger {
         }
         let mut progressive = Vec::new();
         if manifest.outputs.mp4 {
+            let origin_us = origin_us(manifest, parts, &sounds);
+            let about = About {
+                title: manifest.title.clone(),
+                chapters: chapters(manifest, origin_us, dir)?,
+            };
             progressive = self
-                .mux(&pictures, &sounds, video_start, &audio_starts, dir)
+                .mux(&pictures, &sounds, video_start, &audio_starts, about, dir)
                 .await?;
         }
         Ok(Assembled {
@@ -130,10 +135,12 @@ impl Merger {
         let mut sounds = Vec::new();
         for (plan, marker) in manifest.audio.iter().zip(&parts.audio) {
             let Some(StoredFile { key, .. }) = &marker.file else {
-                notes.push(format!(
-                    "the audio track in stream {} is left out: nothing in it can be decoded",
-                    plan.stream.index
-                ));
+                if marker.notes.is_empty() {
+                    notes.push(format!(
+                        "the audio track in stream {} is left out: nothing in it can be decoded",
+                        plan.stream.index
+                    ));
+                }
                 continue;
             };
             let track = u32::try_from(sounds.len()).unwrap_or(u32::MAX);
@@ -251,6 +258,7 @@ impl Merger {
         sounds: &[Sound],
         video_start: Option<Start>,
         audio_starts: &[Start],
+        about: About,
         dir: &Path,
     ) -> Result<Vec<Progressive>, StageError> {
         let output = |name: &str| dir.join(format!("output_{name}.mp4"));
@@ -277,6 +285,8 @@ impl Merger {
                 .collect(),
             audio: sounds.iter().zip(audio_starts).map(track).collect(),
             audio_only: pictures.is_empty().then(|| output(AUDIO_ONLY)),
+            title: about.title,
+            chapters: about.chapters,
             movie_timescale: sounds
                 .iter()
                 .map(|sound| sound.sample_rate)
@@ -316,8 +326,49 @@ fn first_pts(parts: &Parts) -> Option<i64> {
     parts.chunks.iter().find_map(|(_, marker)| marker.first_pts)
 }
 
+/// What progressive files say of the whole.
+#[derive(Debug)]
+struct About {
+    title: Option<String>,
+    /// The list of chapters, where there are any.
+    chapters: Option<PathBuf>,
+}
+
+/// Writes the list of chapters on the delivered timeline.
+fn chapters(
+    manifest: &Manifest,
+    origin_us: i64,
+    dir: &Path,
+) -> Result<Option<PathBuf>, StageError> {
+    let Some(list) = chapter_list(&manifest.chapters, origin_us) else {
+        return Ok(None);
+    };
+    let file = dir.join("chapters.txt");
+    std::fs::write(&file, list)
+        .map_err(|error| StageError::scratch("cannot write", &file, &error))?;
+    Ok(Some(file))
+}
+
+/// The time on the job's timeline, in microseconds, at which progressive files begin.
+fn origin_us(manifest: &Manifest, parts: &Parts, sounds: &[Sound]) -> i64 {
+    let measured = measured(manifest, parts, sounds);
+    let firsts = measured.iter().map(|track| {
+        track
+            .timebase
+            .rescale_nearest(track.first, Timebase::MICROS)
+    });
+    firsts.min().unwrap_or(0)
+}
+
 /// When the picture and each track begin.
 fn placed(manifest: &Manifest, parts: &Parts, sounds: &[Sound]) -> (Option<Start>, Vec<Start>) {
+    let mut all = starts(&measured(manifest, parts, sounds)).into_iter();
+    let video = manifest.video.as_ref().and_then(|_| all.next());
+    (video, all.collect())
+}
+
+/// The first frame and sample of each track: the picture, where there is one, then the sounds.
+fn measured(manifest: &Manifest, parts: &Parts, sounds: &[Sound]) -> Vec<Measured> {
     let mut measured = Vec::new();
     if let Some(video) = &manifest.video {
         let first = first_pts(parts);
@@ -333,9 +384,7 @@ fn placed(manifest: &Manifest, parts: &Parts, sounds: &[Sound]) -> (Option<Start
         timebase: sound.first.1,
         priming_us: sound.priming_us,
     }));
-    let mut all = starts(&measured).into_iter();
-    let video = manifest.video.as_ref().and_then(|_| all.next());
-    (video, all.collect())
+    measured
 }
 
 /// Microseconds of encoder delay before the first sample of a track. Blocking.

@@ -133,6 +133,7 @@ impl Splitter {
             .collect();
         let (probed, tallies) = (&survey.probed, &survey.counted.tallies);
         left_out.extend(truncated::notes(probed, tallies, &chosen));
+        left_out.append(&mut survey.probed.notes);
         left_out.append(&mut survey.notes);
         let format = survey.probed.format.clone();
         let mut summary = None;
@@ -154,6 +155,8 @@ impl Splitter {
             format,
             video,
             audio,
+            title: survey.probed.title,
+            chapters: survey.probed.chapters,
         };
         admit::something(&source, &info, &request.profile, &left_out)?;
         let ffmpeg = self.tools.version.as_str();
@@ -167,6 +170,7 @@ impl Splitter {
             duration: survey.probed.duration,
             track_ends,
             begins_at_zero: survey.probed.begins_at_zero,
+            start_us: survey.probed.start_us,
             summary,
             left_out,
         }))

@@ -6,12 +6,13 @@ use reelmill_common::manifest::{
     AudioPlan, ChunkPlan, LeadIn, MOST_LEAD_INS, Manifest, SeamRange, SourceInfo, VERSION,
     VideoPlan,
 };
-use reelmill_common::media_info::{MediaInfo, VideoStream};
+use reelmill_common::media_info::{AudioStream, Chapter, MediaInfo, VideoStream};
 use reelmill_common::opening::Opening;
-use reelmill_common::profile::{Deinterlace, Profile, audio_kbps, ladder};
+use reelmill_common::profile::{Channels, Deinterlace, Profile, audio_kbps, ladder};
 use reelmill_common::request::JobRequest;
 use reelmill_common::{JobId, Timebase, Timeline, Window};
 use reelmill_media::interlace;
+use reelmill_media::layout::deliverable;
 
 use crate::cost::{FrameCost, audio_ms, open_ms, rendition_ms, whole};
 use crate::spread::{shares, spread};
@@ -34,6 +35,8 @@ pub(crate) struct Facts<'a> {
     /// Whether ffmpeg 5.1 would count from the earliest stream that a run maps, although it is asked
     /// to keep timestamps: in a format whose timestamps may jump, whose first one is 0.
     pub(crate) begins_at_zero: bool,
+    /// The source's own time, in microseconds, at which its earliest stream begins.
+    pub(crate) start_us: i64,
     /// `None` when there is no picture to encode.
     pub(crate) summary: Option<Summary>,
     /// One sentence for each stream that was left out.
@@ -52,6 +55,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         duration,
         track_ends,
         begins_at_zero,
+        start_us,
         summary,
         left_out,
     } = facts;
@@ -74,7 +78,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
     let audio: Vec<AudioPlan> = info
         .audio
         .iter()
-        .filter_map(|s| audio_plan(profile, s, seconds))
+        .flat_map(|stream| audio_plans(profile, stream, seconds, &mut notes))
         .collect();
     let video = info.video.zip(summary).map(|(stream, summary)| {
         if let Some(trouble) = &summary.trouble {
@@ -118,26 +122,79 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         outputs: profile.outputs,
         opening,
         copy_timestamps,
-        timeline,
         video,
         audio,
+        title: info.title,
+        chapters: on_timeline(info.chapters, &timeline, copy_timestamps, start_us),
+        timeline,
         notes,
     }
 }
 
-fn audio_plan(
-    profile: &Profile,
-    stream: &reelmill_common::media_info::AudioStream,
-    seconds: f64,
-) -> Option<AudioPlan> {
-    let settings = profile.audio.clone()?;
-    Some(AudioPlan {
-        kbps: audio_kbps(&settings, stream.channels),
-        cost_ms: audio_ms(seconds, stream.channels),
-        stream: stream.clone(),
-        settings,
-    })
+/// Moves chapters from the source's own times to those that runs give its frames and samples: where
+/// timestamps are not kept, runs count from the earliest stream.
+fn on_timeline(
+    mut chapters: Vec<Chapter>,
+    timeline: &Timeline,
+    copy_timestamps: bool,
+    start_us: i64,
+) -> Vec<Chapter> {
+    let later_us = match copy_timestamps {
+        true => i64::from(timeline.offset_us),
+        false => -start_us,
+    };
+    for chapter in &mut chapters {
+        chapter.start_us += later_us;
+        chapter.end_us += later_us;
+    }
+    chapters
 }
+
+/// The output tracks of one of the source's, the one for every player first.
+fn audio_plans(
+    profile: &Profile,
+    stream: &AudioStream,
+    seconds: f64,
+    notes: &mut Vec<String>,
+) -> Vec<AudioPlan> {
+    let Some(settings) = &profile.audio else {
+        return Vec::new();
+    };
+    let own = deliverable(settings.codec, stream);
+    let is_wide = own.channels > 2;
+    let plan = |stream: AudioStream, layout: &str, channels| AudioPlan {
+        kbps: audio_kbps(settings, channels),
+        cost_ms: audio_ms(seconds, stream.channels),
+        layout: Some(layout.to_owned()),
+        stream,
+        settings: settings.clone(),
+    };
+    match settings.channels {
+        Channels::Stereo if is_wide => vec![plan(stream.clone(), STEREO, 2)],
+        Channels::StereoAndSource if is_wide => {
+            notes.extend(own.note);
+            let titled = |name: &str, default| AudioStream {
+                title: Some(match &stream.title {
+                    Some(title) => format!("{title} ({name})"),
+                    None => name.to_owned(),
+                }),
+                default,
+                ..stream.clone()
+            };
+            vec![
+                plan(titled("stereo", stream.default), STEREO, 2),
+                plan(titled(own.layout, false), own.layout, own.channels),
+            ]
+        }
+        Channels::Source | Channels::Stereo | Channels::StereoAndSource => {
+            notes.extend(own.note);
+            vec![plan(stream.clone(), own.layout, own.channels)]
+        }
+    }
+}
+
+/// The layout that every player plays.
+const STEREO: &str = "stereo";
 
 /// How long the picture lasts, in which a long gap counts as a short one: a timestamp that is far off
 /// is no sign of as much sound.

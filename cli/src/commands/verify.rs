@@ -285,7 +285,8 @@ impl Check {
         let audio = audio_as_certified(&tracks, output)?;
         let input = Input::file(path);
         let mut samples = 0;
-        for (track, (packets, delay)) in audio.into_iter().enumerate() {
+        for (track, certified) in audio.into_iter().enumerate() {
+            let (packets, delay) = (certified.packets, certified.delay);
             let request = ListenRequest {
                 input: &input,
                 track,
@@ -302,6 +303,9 @@ impl Check {
                     heard.blocks
                 ));
             }
+            certified
+                .lasts_as_long_as(heard.samples)
+                .map_err(|why| format!("audio track {track} of `{name}` {why}"))?;
             samples += heard.samples;
         }
         Ok(samples)
@@ -348,11 +352,8 @@ impl Check {
 }
 
 /// Holds what an output's tables say against its certificate: picture size, number of audio tracks,
-/// what each is and how long. Gives packets and encoder's delay of each audio track.
-fn audio_as_certified(
-    tracks: &[Track],
-    output: &CertifiedOutput,
-) -> Result<Vec<(u64, i64)>, String> {
+/// what each is and how long. Gives what the tables promise of each audio track.
+fn audio_as_certified(tracks: &[Track], output: &CertifiedOutput) -> Result<Vec<Promised>, String> {
     let name = &output.path;
     let of = |kind| tracks.iter().filter(move |track| track.kind == kind);
     if let Some(video) = &output.video
@@ -387,9 +388,41 @@ fn audio_as_certified(
                 certified.samples
             ));
         }
-        audio.push((track.samples, delay));
+        audio.push(Promised {
+            packets: track.samples,
+            duration: track.duration,
+            delay,
+        });
     }
     Ok(audio)
+}
+
+/// What the tables of an audio track promise.
+#[derive(Clone, Copy, Debug)]
+struct Promised {
+    packets: u64,
+    /// In samples, with the encoder's delay.
+    duration: i64,
+    delay: i64,
+}
+
+impl Promised {
+    /// Compares the durations of all packets with what they decode to: a packet that is said to last
+    /// longer than its samples is a hole, and what follows is played early.
+    fn lasts_as_long_as(self, decoded: u64) -> Result<(), String> {
+        let decoded = i64::try_from(decoded).unwrap_or(i64::MAX);
+        // An edit list may hide the delay, and only a part of the last packet be meant to be heard.
+        let packet = self.duration / i64::try_from(self.packets).unwrap_or(1).max(1) + 1;
+        let shortest = self.duration - self.delay - 2 * packet;
+        let longest = self.duration + 2 * packet;
+        if (shortest..=longest).contains(&decoded) {
+            return Ok(());
+        }
+        Err(format!(
+            "decodes to {decoded} samples, but its packets are said to last {}",
+            self.duration
+        ))
+    }
 }
 
 /// Samples that an encoder puts before the first one; `None` for a codec that reelmill does not make.

@@ -7,7 +7,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::check::{self, RawVideo};
 use super::reader::{At, Doc, Section, list, nearest, shorten};
-use super::{AudioCodec, AudioSettings, Deinterlace, Outputs, Profile, ProfileError, Rung};
+use super::{
+    AudioCodec, AudioSettings, Channels, Deinterlace, Outputs, Profile, ProfileError, Rung,
+};
 
 pub use super::reader::Key;
 
@@ -46,6 +48,7 @@ pub const KEYS: &[Key] = &[
     Key { section: TOP, name: "rung", kind: "a list of tables", example: "[[rung]]" },
     Key { section: AUDIO, name: "codec", kind: TEXT, example: "codec = \"aac\"" },
     Key { section: AUDIO, name: "kbps", kind: WHOLE, example: "kbps = 128" },
+    Key { section: AUDIO, name: "channels", kind: TEXT, example: "channels = \"source\"" },
     Key { section: VIDEO, name: "codec", kind: TEXT, example: "codec = \"h264\"" },
     Key { section: VIDEO, name: "preset", kind: "text or a whole number", example: "preset = \"fast\"" },
     Key { section: VIDEO, name: "pixel_format", kind: TEXT, example: "pixel_format = \"yuv420p\"" },
@@ -263,6 +266,7 @@ fn audio(top: &Section<'_>) -> Result<Option<AudioSettings>, ProfileError> {
         return Ok(Some(AudioSettings {
             codec: AudioCodec::Aac,
             kbps,
+            channels: Channels::Source,
         }));
     };
     let section = Section {
@@ -274,6 +278,7 @@ fn audio(top: &Section<'_>) -> Result<Option<AudioSettings>, ProfileError> {
     };
     section.refuse_unknown_keys()?;
     let kbps = section.whole("kbps")?;
+    let channels = channels(&section)?;
     let codec = match section.text("codec")? {
         None => Some(AudioCodec::Aac),
         Some(At { value: "none", .. }) => None,
@@ -301,7 +306,11 @@ fn audio(top: &Section<'_>) -> Result<Option<AudioSettings>, ProfileError> {
         Some(AudioCodec::Opus) => 12..=510,
         Some(AudioCodec::Flac) | None => {
             return match kbps {
-                None => Ok(codec.map(|codec| AudioSettings { codec, kbps: None })),
+                None => Ok(codec.map(|codec| AudioSettings {
+                    codec,
+                    kbps: None,
+                    channels,
+                })),
                 Some(kbps) => {
                     let codec = codec.map_or("none", AudioCodec::as_str);
                     let message = format!("`{codec}` takes no `kbps`: leave it out");
@@ -326,7 +335,26 @@ fn audio(top: &Section<'_>) -> Result<Option<AudioSettings>, ProfileError> {
     Ok(codec.map(|codec| AudioSettings {
         codec,
         kbps: Some(kbps),
+        channels,
     }))
+}
+
+fn channels(section: &Section<'_>) -> Result<Channels, ProfileError> {
+    let Some(word) = section.text("channels")? else {
+        return Ok(Channels::Source);
+    };
+    let known = Channels::ALL
+        .into_iter()
+        .find(|choice| choice.as_str() == word.value);
+    known.ok_or_else(|| {
+        let names = Channels::ALL.map(Channels::as_str);
+        let way_out = match nearest(word.value, names.into_iter()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("possible are {}", list(names)),
+        };
+        let message = format!("`channels` cannot be `{}`: {way_out}", shorten(word.value));
+        section.doc.error(word.span, message)
+    })
 }
 
 fn video(top: &Section<'_>) -> Result<Vec<Rung>, ProfileError> {

@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
     use crate::media_info::Colour;
-    use crate::profile::{AudioCodec, VideoCodec, parse};
+    use crate::profile::{AudioCodec, Channels, VideoCodec, parse};
     use crate::time::Timebase;
 
     fn stream(width: u32, height: u32, rotation: u32, pixel_format: &str) -> VideoStream {
@@ -267,6 +267,7 @@ mod tests {
         let aac = AudioSettings {
             codec: AudioCodec::Aac,
             kbps: Some(128),
+            channels: Channels::Source,
         };
         let rates = [1, 2, 3, 6, 8].map(|channels| audio_kbps(&aac, channels).unwrap());
         assert_eq!(rates, [64, 128, 192, 384, 512]);
@@ -274,7 +275,8 @@ mod tests {
             audio_kbps(
                 &AudioSettings {
                     codec: AudioCodec::Flac,
-                    kbps: None
+                    kbps: None,
+                    channels: Channels::Source,
                 },
                 6
             ),

@@ -182,6 +182,45 @@ pub struct AudioSettings {
     /// Kilobits per second of a stereo track; mono has half, 5.1 three times as much. `None` for
     /// codecs without loss.
     pub kbps: Option<u32>,
+    /// Which mixes of each track are delivered.
+    #[serde(default, skip_serializing_if = "Channels::is_source")]
+    pub channels: Channels,
+}
+
+/// Which mixes of each audio track are delivered. Tracks of one or two channels have one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Channels {
+    /// As many channels as the source has.
+    #[default]
+    #[serde(rename = "source")]
+    Source,
+    /// At most two.
+    #[serde(rename = "stereo")]
+    Stereo,
+    /// A track of at most two channels, and after it one with all.
+    #[serde(rename = "stereo+source")]
+    StereoAndSource,
+}
+
+impl Channels {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Source, Self::Stereo, Self::StereoAndSource];
+
+    /// The word that profile files use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Source => "source",
+            Self::Stereo => "stereo",
+            Self::StereoAndSource => "stereo+source",
+        }
+    }
+
+    /// Whether it is what files have that do not name one.
+    #[must_use]
+    pub fn is_source(&self) -> bool {
+        *self == Self::Source
+    }
 }
 
 /// Audio codecs that profiles may name.

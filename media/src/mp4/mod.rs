@@ -19,6 +19,7 @@ mod pace;
 mod read;
 mod regroup;
 mod retime;
+mod sound;
 mod write;
 
 pub use codec::codec_string;
@@ -28,4 +29,5 @@ pub use join::{Continuity, Joined, JoinedFragment, Joiner};
 pub use movie::TrackKind;
 pub use read::{Fragmented, Sample};
 pub use regroup::Regrouper;
+pub use sound::{flac_bits, plain_channel_configuration};
 pub use write::Written;

@@ -7,6 +7,8 @@ mod codecs;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod sound;
+#[cfg(test)]
 mod tools;
 #[cfg(test)]
 mod video;
