@@ -36,7 +36,10 @@ fn every_throughput_file_is_cut_and_proven() {
         println!("{file}: {} chunks, {:?}", report["chunks"], ran.took);
         assert!(report["chunks"].as_u64().unwrap() >= 4, "{file}: {ran:#?}");
         assert_eq!(report["outputs"][0]["frames"], packets(row), "{file}");
-        assert_eq!(report["notes"], serde_json::json!([]), "{file}");
+        // Nothing but what a source without a colour description leaves open.
+        let notes = report["notes"].as_array().unwrap();
+        let assumed = |note: &Value| note.as_str().unwrap().ends_with(" is assumed");
+        assert!(notes.iter().all(assumed), "{file}: {notes:?}");
         run(reelmill().arg("verify").arg(&out)).ended(0);
         count += 1;
     }

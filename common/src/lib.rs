@@ -6,6 +6,7 @@
 
 pub mod certificate;
 pub mod checksum;
+pub mod colour;
 pub mod digest;
 #[cfg(feature = "faults")]
 pub mod faults;

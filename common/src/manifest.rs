@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 use crate::id::JobId;
-use crate::media_info::{AudioStream, Chapter, VideoStream};
+use crate::media_info::{AudioStream, Chapter, Colour, VideoStream};
 use crate::opening::Opening;
 use crate::profile::{AudioSettings, Deinterlace, Outputs, VideoSettings};
 use crate::request::JobOptions;
@@ -122,6 +122,9 @@ pub struct VideoPlan {
     /// Ticks per second of the delivered fragments: a whole multiple of the source's, so that
     /// every PTS is kept exactly.
     pub timescale: u32,
+    /// Which properties of its frames change on the way.
+    #[serde(default, skip_serializing_if = "FrameChanges::is_none")]
+    pub changes: FrameChanges,
     /// What becomes of interlaced frames, should the source have any.
     pub deinterlace: Deinterlace,
     /// Cores for each encode: 1, or all where there is one chunk for all slots.
@@ -143,6 +146,25 @@ pub struct VideoPlan {
     pub last_frame_ticks: Option<i64>,
     /// The windows in order; together they hold every frame once.
     pub chunks: Vec<ChunkPlan>,
+}
+
+/// Properties of frames that change within a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameChanges {
+    /// Size or sample aspect ratio: frames of another shape than the stream's are padded.
+    #[serde(default)]
+    pub shape: bool,
+    /// The matrix, which every frame states: frames are converted to the stream's.
+    #[serde(default)]
+    pub matrix: bool,
+}
+
+impl FrameChanges {
+    /// Whether all frames are alike.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl VideoPlan {
@@ -205,6 +227,10 @@ pub struct RenditionPlan {
     pub height: u32,
     /// ffmpeg's name of the pixel format that is encoded.
     pub pixel_format: String,
+    /// The colour description that it is tagged with, complete; without it, whatever ffmpeg makes of
+    /// the source's.
+    #[serde(default, skip_serializing_if = "Colour::is_unstated")]
+    pub colour: Colour,
     /// Codec, preset, rate and options.
     pub settings: VideoSettings,
 }

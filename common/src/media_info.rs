@@ -98,6 +98,14 @@ pub struct Colour {
     pub range: Option<String>,
 }
 
+impl Colour {
+    /// Whether nothing is stated.
+    #[must_use]
+    pub fn is_unstated(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// One audio track of a source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AudioStream {

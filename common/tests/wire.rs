@@ -14,8 +14,8 @@ use reelmill_common::certificate::{
 };
 use reelmill_common::job::{END_VERSION, JobEnd, JobError, JobStatus};
 use reelmill_common::manifest::{
-    self, AudioPlan, ChunkPlan, LeadIn, Location, Manifest, Proof, Redo, Revision, SeamRange,
-    SourceInfo, VideoPlan,
+    self, AudioPlan, ChunkPlan, FrameChanges, LeadIn, Location, Manifest, Proof, Redo, Revision,
+    SeamRange, SourceInfo, VideoPlan,
 };
 use reelmill_common::marker::{
     self, AudioMarker, ChunkMarker, SeamFrame, StoredFile, StoredRendition,
@@ -212,6 +212,7 @@ fn manifest() -> Manifest {
                 step_ms: 2000,
             },
             timescale: 12_800,
+            changes: FrameChanges::default(),
             deinterlace: Deinterlace::Off,
             threads: 1,
             spread: Vec::new(),
@@ -252,6 +253,10 @@ fn manifest_and_revision() {
     if let Some(video) = &mut older.video {
         video.last_frame_ticks = None;
         video.fine_times = false;
+        // The first version left colours to ffmpeg.
+        for rendition in &mut video.renditions {
+            rendition.colour = Colour::default();
+        }
     }
     assert_still_read("manifest_v1.json", &older);
 

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
-use reelmill_common::manifest::{RenditionPlan, SeamRange};
+use reelmill_common::manifest::{FrameChanges, RenditionPlan, SeamRange};
 use reelmill_common::marker::SeamFrame;
 use reelmill_common::media_info::VideoStream;
 use reelmill_common::profile::Deinterlace;
@@ -57,12 +57,10 @@ pub struct EncodeRequest<'a> {
     pub fragment_ms: u32,
     /// What becomes of interlaced frames.
     pub deinterlace: Deinterlace,
-    /// The picture as the probe found it.
+    /// The picture as the probe found it, with the size of its largest frame.
     pub source: &'a VideoStream,
-    /// Whether the source's pixels are square, or not said to be otherwise.
-    pub square_pixels: bool,
-    /// Displayed width and height of the source.
-    pub source_size: (u32, u32),
+    /// What of it changes on the way.
+    pub changes: FrameChanges,
     /// What to make; each goes to `{name}.mp4`.
     pub renditions: &'a [RenditionPlan],
     /// Ticks per second of what is made.

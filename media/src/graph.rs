@@ -5,6 +5,7 @@ use reelmill_common::profile::Deinterlace;
 
 use crate::encode::{EncodeRequest, PTS_FILE};
 use crate::interlace::filters;
+use crate::scale;
 use crate::tools::Tools;
 
 impl EncodeRequest<'_> {
@@ -90,20 +91,7 @@ impl EncodeRequest<'_> {
     }
 
     fn scale(&self, rendition: &RenditionPlan) -> String {
-        let RenditionPlan {
-            width,
-            height,
-            pixel_format,
-            ..
-        } = rendition;
-        // Rounding to even sizes would make the scaler state pixels that are square by a hair.
-        let resized = (*width, *height) != self.source_size;
-        let sar = if resized && self.square_pixels {
-            ",setsar=1"
-        } else {
-            ""
-        };
-        format!("scale=w={width}:h={height}:flags=bicubic{sar},format={pixel_format}")
+        scale::filters(self.source, self.changes, rendition)
     }
 
     fn hash_filters(&self) -> String {

@@ -14,6 +14,10 @@ use crate::input::Input;
 use crate::process::{Invocation, Limits, capture};
 use crate::tools::Tools;
 
+mod unkept;
+
+use unkept::{needs_dolby_vision, unkept};
+
 /// Bounds for reading a header and the first packets. A header that is made to take long runs into
 /// the processor's bound, a slow disk into the other.
 const LIMITS: Limits = Limits {
@@ -81,6 +85,10 @@ pub struct Found {
     pub picture: Option<VideoStream>,
     /// The audio track, where its parameters are known.
     pub sound: Option<AudioStream>,
+    /// One sentence for each thing that is said of a picture and that no output carries.
+    pub unkept: Vec<String>,
+    /// Whether it is Dolby Vision without a base layer that shows right colours by itself.
+    pub needs_dolby_vision: bool,
 }
 
 /// What a stream carries.
@@ -274,6 +282,8 @@ fn found(stream: &Stream, format: &str) -> Found {
         encrypted: is_encrypted(stream, format),
         picture: (kind == Kind::Video).then(|| video(stream)).flatten(),
         sound: (kind == Kind::Audio).then(|| audio(stream)).flatten(),
+        unkept: unkept(stream),
+        needs_dolby_vision: needs_dolby_vision(stream),
     }
 }
 
@@ -570,6 +580,11 @@ struct Tags {
 struct SideData {
     side_data_type: Option<String>,
     rotation: Option<f64>,
+    dv_profile: Option<u32>,
+    dv_bl_signal_compatibility_id: Option<u32>,
+    /// How two views share a frame.
+    #[serde(rename = "type")]
+    kind: Option<String>,
 }
 
 #[cfg(test)]

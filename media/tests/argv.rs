@@ -7,9 +7,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
-use reelmill_common::manifest::{AudioPlan, RenditionPlan, SeamRange};
+use reelmill_common::manifest::{AudioPlan, FrameChanges, RenditionPlan, SeamRange};
 use reelmill_common::media_info::{AudioStream, Colour, VideoStream};
 use reelmill_common::opening::{Opening, ProbeBounds};
 use reelmill_common::profile::{
@@ -58,26 +57,18 @@ fn served() -> Input {
     Input::at(Place::Loopback(LoopbackUrl::new(40_404, path, name)))
 }
 
-static SOURCE: LazyLock<VideoStream> = LazyLock::new(|| VideoStream {
-    index: 0,
-    codec: "mpeg2video".to_owned(),
-    width: 720,
-    height: 576,
-    sar: None,
-    rotation: 0,
-    pixel_format: "yuv420p".to_owned(),
-    timebase: Timebase::new(1, 90_000).unwrap(),
-    frame_rate: Some((25, 1)),
-    interlaced: true,
-    colour: Colour::default(),
-});
-
 fn rendition(name: &str, size: (u32, u32), codec: VideoCodec, rate: Rate) -> RenditionPlan {
     RenditionPlan {
         name: name.to_owned(),
         width: size.0,
         height: size.1,
         pixel_format: "yuv420p".to_owned(),
+        colour: Colour {
+            primaries: Some("bt709".to_owned()),
+            transfer: Some("bt709".to_owned()),
+            matrix: Some("bt709".to_owned()),
+            range: Some("tv".to_owned()),
+        },
         settings: VideoSettings {
             codec,
             preset: Some("fast".to_owned()),
@@ -97,7 +88,31 @@ fn timeline() -> &'static Timeline {
     }
 }
 
-fn encode<'a>(input: &'a Input, renditions: &'a [RenditionPlan]) -> EncodeRequest<'a> {
+fn picture(width: u32, height: u32, sar: (u32, u32)) -> VideoStream {
+    VideoStream {
+        index: 0,
+        codec: "h264".to_owned(),
+        width,
+        height,
+        sar: Some(sar),
+        rotation: 0,
+        pixel_format: "yuv420p".to_owned(),
+        timebase: Timebase::new(1, 90_000).unwrap(),
+        frame_rate: Some((30_000, 1001)),
+        interlaced: false,
+        colour: Colour::default(),
+    }
+}
+
+fn full_hd() -> VideoStream {
+    picture(1920, 1080, (1, 1))
+}
+
+fn encode<'a>(
+    input: &'a Input,
+    picture: &'a VideoStream,
+    renditions: &'a [RenditionPlan],
+) -> EncodeRequest<'a> {
     EncodeRequest {
         input,
         stream: 0,
@@ -114,9 +129,8 @@ fn encode<'a>(input: &'a Input, renditions: &'a [RenditionPlan]) -> EncodeReques
         frame_rate: Some((30_000, 1001)),
         fragment_ms: 2000,
         deinterlace: Deinterlace::Off,
-        source: &SOURCE,
-        square_pixels: true,
-        source_size: (1920, 1080),
+        source: picture,
+        changes: FrameChanges::default(),
         renditions,
         timescale: 90_000,
         fine_times: false,
@@ -146,10 +160,13 @@ fn a_window_of_a_ladder() {
         rendition("1080p", (1920, 1080), VideoCodec::H264, capped),
         rendition("360p", (640, 360), VideoCodec::H264, Rate::Crf(23)),
     ];
-    assert_golden("encode-window-5.1", &encode(&input, &ladder).args(&old()));
+    assert_golden(
+        "encode-window-5.1",
+        &encode(&input, &full_hd(), &ladder).args(&old()),
+    );
     assert_golden(
         "encode-window-current",
-        &encode(&input, &ladder).args(&current()),
+        &encode(&input, &full_hd(), &ladder).args(&current()),
     );
 }
 
@@ -162,7 +179,10 @@ fn a_window_of_a_source_in_the_store() {
         VideoCodec::H264,
         Rate::Crf(21),
     )];
-    assert_golden("encode-served", &encode(&input, &ladder).args(&old()));
+    assert_golden(
+        "encode-served",
+        &encode(&input, &full_hd(), &ladder).args(&old()),
+    );
 }
 
 #[test]
@@ -174,20 +194,46 @@ fn a_whole_interlaced_source_with_every_frame_hashed() {
         VideoCodec::H264,
         Rate::Lossless,
     )];
+    let pal = picture(720, 576, (64, 45));
     let whole = EncodeRequest {
         copy_timestamps: false,
         lead_in_us: None,
         window: Window::ALL,
         deinterlace: Deinterlace::Frames,
-        source_size: (720, 576),
-        square_pixels: false,
         threads: 2,
         start_seam: None,
         end_seam: None,
         every_frame: true,
-        ..encode(&input, &ladder)
+        ..encode(&input, &pal, &ladder)
     };
     assert_golden("encode-whole", &whole.args(&old()));
+}
+
+/// A source whose frames change their shape, and one in RGB.
+#[test]
+fn frames_that_are_fitted_or_converted() {
+    let input = source();
+    let ladder = [rendition(
+        "360p",
+        (640, 360),
+        VideoCodec::H264,
+        Rate::Crf(21),
+    )];
+    let turned = full_hd();
+    let turned = EncodeRequest {
+        changes: FrameChanges {
+            shape: true,
+            matrix: true,
+        },
+        ..encode(&input, &turned, &ladder)
+    };
+    assert_golden("encode-fitted", &turned.args(&old()));
+    let rgb = VideoStream {
+        pixel_format: "gbrp".to_owned(),
+        sar: None,
+        ..full_hd()
+    };
+    assert_golden("encode-rgb", &encode(&input, &rgb, &ladder).args(&old()));
 }
 
 #[test]
@@ -215,7 +261,7 @@ fn each_codec() {
         let ladder = [rendition(name, (1280, 720), codec, rate)];
         assert_golden(
             &format!("encode-{name}"),
-            &encode(&input, &ladder).args(&current()),
+            &encode(&input, &full_hd(), &ladder).args(&current()),
         );
     }
 }
@@ -318,7 +364,7 @@ fn looking_at_a_source() {
         timebase: Timebase::new(1, 90_000).unwrap(),
         copy_timestamps: true,
         timeline: timeline(),
-        deinterlace: Some((Deinterlace::Frames, &*SOURCE)),
+        deinterlace: Some((Deinterlace::Frames, &picture(720, 576, (64, 45)))),
     };
     assert_golden("decode", &decode.args(&current()));
     let listen = ListenRequest {

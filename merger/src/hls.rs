@@ -16,11 +16,8 @@ use m3u8_rs::{
 /// players look for 7.
 const VERSION: u8 = 7;
 
-/// The one group of audio tracks.
-const GROUP: &str = "audio";
-
 /// A joined file and the playlist over it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stream {
     /// The joined file, as a path relative to its own media playlist.
     pub uri: String,
@@ -58,6 +55,40 @@ pub struct Video {
     pub height: u32,
     /// The highest number of frames per second, as a fraction, where known.
     pub frame_rate: Option<(u32, u32)>,
+    /// What kind of light its samples stand for.
+    pub range: VideoRange,
+}
+
+/// A value of `VIDEO-RANGE`: which kind of transfer function a picture has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum VideoRange {
+    /// Any but the two below.
+    #[default]
+    Sdr,
+    /// ARIB STD-B67.
+    Hlg,
+    /// SMPTE ST 2084.
+    Pq,
+}
+
+impl VideoRange {
+    /// The range of a transfer function, by ffmpeg's name for it.
+    #[must_use]
+    pub fn of_transfer(transfer: Option<&str>) -> Self {
+        match transfer {
+            Some("smpte2084") => Self::Pq,
+            Some("arib-std-b67") => Self::Hlg,
+            _ => Self::Sdr,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sdr => "SDR",
+            Self::Hlg => "HLG",
+            Self::Pq => "PQ",
+        }
+    }
 }
 
 /// An audio track.
@@ -76,32 +107,37 @@ pub struct Audio {
     pub default: bool,
 }
 
-/// The multivariant playlist: every rendition of the picture with one group of audio tracks.
+/// The multivariant playlist: every rendition of the picture, once with each group of audio tracks.
+///
+/// Tracks of equal codec and number of channels form a group, since a player chooses among groups by
+/// what it can play, and within one by language.
 ///
 /// Without a picture the audio tracks are what is presented. One alone is a stream; several remain
-/// a group behind one stream, since streams are versions of the same between which players switch
+/// groups behind one stream each, since streams are versions of the same between which players switch
 /// by bandwidth, and languages are not.
 #[must_use]
 pub fn master(video: &[Video], audio: &[Audio]) -> String {
-    let chosen = audio.iter().position(|track| track.default).unwrap_or(0);
+    let groups = groups(audio);
     let grouped = !audio.is_empty() && (!video.is_empty() || audio.len() > 1);
     let variants = if video.is_empty() {
-        audio
-            .get(chosen)
-            .map(|track| audio_variant(track, audio))
-            .into_iter()
-            .collect()
+        let variant = |group: &Group<'_>| audio_variant(group, grouped);
+        groups.iter().map(variant).collect()
+    } else if groups.is_empty() {
+        video.iter().map(|v| video_variant(v, None)).collect()
     } else {
-        video
-            .iter()
-            .map(|rendition| video_variant(rendition, audio))
-            .collect()
+        // Every rendition with the first group comes first: players begin with one of the first.
+        let pairs = groups.iter().flat_map(|group| {
+            video
+                .iter()
+                .map(move |rendition| video_variant(rendition, Some(group)))
+        });
+        pairs.collect()
     };
     let playlist = MasterPlaylist {
         version: Some(VERSION.into()),
         independent_segments: true,
         alternatives: if grouped {
-            group(audio, chosen)
+            groups.iter().flat_map(Group::alternatives).collect()
         } else {
             Vec::new()
         },
@@ -116,55 +152,112 @@ pub fn master(video: &[Video], audio: &[Audio]) -> String {
         .unwrap_or_default()
 }
 
-fn group(audio: &[Audio], chosen: usize) -> Vec<AlternativeMedia> {
-    let mut names: Vec<String> = Vec::new();
-    let mut group = Vec::new();
-    for (index, track) in audio.iter().enumerate() {
-        let name = unique(display_name(track, index), &names);
-        names.push(name.clone());
-        group.push(AlternativeMedia {
+/// Audio tracks between which a player chooses by language.
+#[derive(Debug)]
+struct Group<'a> {
+    id: String,
+    /// Each with the name that players list it by.
+    tracks: Vec<(&'a Audio, String)>,
+}
+
+/// The groups in order of their first tracks.
+fn groups(audio: &[Audio]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for track in audio {
+        let same = |group: &&mut Group<'_>| {
+            group.tracks.first().is_some_and(|(first, _)| {
+                first.channels == track.channels && first.stream.codec == track.stream.codec
+            })
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => {
+                let name = display_name(track, group.tracks.len());
+                let name = unique(name, &group.tracks);
+                group.tracks.push((track, name));
+            }
+            None => groups.push(Group {
+                id: String::new(),
+                tracks: vec![(track, display_name(track, 0))],
+            }),
+        }
+    }
+    let count = groups.len();
+    for (index, group) in groups.iter_mut().enumerate() {
+        group.id = if count == 1 {
+            "audio".to_owned()
+        } else {
+            format!("audio{index}")
+        };
+    }
+    groups
+}
+
+impl Group<'_> {
+    fn audio(&self) -> impl Iterator<Item = &Audio> {
+        self.tracks.iter().map(|(track, _)| *track)
+    }
+
+    /// The place of the track that is played unasked.
+    fn chosen(&self) -> usize {
+        self.audio().position(|track| track.default).unwrap_or(0)
+    }
+
+    fn alternatives(&self) -> Vec<AlternativeMedia> {
+        let chosen = self.chosen();
+        let tracks = self.tracks.iter().enumerate();
+        let alternative = |(index, (track, name)): (usize, &(&Audio, String))| AlternativeMedia {
             media_type: AlternativeMediaType::Audio,
             uri: Some(uri(&track.stream.playlist)),
-            group_id: GROUP.to_owned(),
+            group_id: self.id.clone(),
             language: language(track),
-            name,
+            name: name.clone(),
             default: index == chosen,
             autoselect: true,
             channels: Some(track.channels.to_string()),
             ..AlternativeMedia::default()
-        });
+        };
+        tracks.map(alternative).collect()
     }
-    group
 }
 
-fn video_variant(video: &Video, audio: &[Audio]) -> VariantStream {
+fn video_variant(video: &Video, group: Option<&Group<'_>>) -> VariantStream {
     let own = Rates::of(&video.stream);
     let resolution = Resolution {
         width: video.width.into(),
         height: video.height.into(),
     };
+    let range = video.range.as_str();
+    // The crate writes a number as short as it can be, where three decimals are asked for, and knows
+    // no VIDEO-RANGE. Its other attributes come in no order, so both are one of them.
+    let (name, value) = match video.frame_rate.and_then(frame_rate) {
+        Some(rate) => ("FRAME-RATE", format!("{rate},VIDEO-RANGE={range}")),
+        None => ("VIDEO-RANGE", range.to_owned()),
+    };
+    let attribute = (name.to_owned(), QuotedOrUnquoted::Unquoted(value));
+    let sound = group.map_or_else(Rates::default, |group| Rates::highest(group.audio()));
     VariantStream {
         resolution: Some(resolution),
-        // The crate writes a number as short as it can be; three decimals are asked for.
-        other_attributes: video.frame_rate.and_then(frame_rate).map(|rate| {
-            HashMap::from([("FRAME-RATE".to_owned(), QuotedOrUnquoted::Unquoted(rate))])
-        }),
-        audio: (!audio.is_empty()).then(|| GROUP.to_owned()),
+        other_attributes: Some(HashMap::from([attribute])),
+        audio: group.map(|group| group.id.clone()),
         ..variant(
             &video.stream,
-            own.plus(Rates::highest(audio)),
-            codecs(&video.stream, audio),
+            own.plus(sound),
+            codecs(&video.stream, group.into_iter().flat_map(Group::audio)),
         )
     }
 }
 
-fn audio_variant(chosen: &Audio, audio: &[Audio]) -> VariantStream {
+/// A stream of sound alone; `grouped` says whether its tracks are listed.
+fn audio_variant(group: &Group<'_>, grouped: bool) -> VariantStream {
+    let empty = Stream::default();
+    let chosen = group.audio().nth(group.chosen());
+    let chosen = chosen.map_or(&empty, |track| &track.stream);
     VariantStream {
-        audio: (audio.len() > 1).then(|| GROUP.to_owned()),
+        audio: grouped.then(|| group.id.clone()),
         ..variant(
-            &chosen.stream,
-            Rates::highest(audio),
-            codecs(&chosen.stream, audio),
+            chosen,
+            Rates::highest(group.audio()),
+            codecs(chosen, group.audio()),
         )
     }
 }
@@ -180,7 +273,7 @@ fn variant(stream: &Stream, rates: Rates, codecs: String) -> VariantStream {
 }
 
 /// Every codec that a viewer of the stream may meet, each once.
-fn codecs(stream: &Stream, audio: &[Audio]) -> String {
+fn codecs<'a>(stream: &Stream, audio: impl Iterator<Item = &'a Audio>) -> String {
     let mut codecs = vec![text(&stream.codec)];
     for track in audio {
         let codec = text(&track.stream.codec);
@@ -272,8 +365,8 @@ impl Rates {
     }
 
     /// The rates of the most expensive tracks of a group, of which one is played.
-    fn highest(audio: &[Audio]) -> Self {
-        let rates = audio.iter().map(|track| Self::of(&track.stream));
+    fn highest<'a>(audio: impl Iterator<Item = &'a Audio>) -> Self {
+        let rates = audio.map(|track| Self::of(&track.stream));
         rates.fold(Self::default(), |one, other| Self {
             peak: one.peak.max(other.peak),
             average: one.average.max(other.average),
@@ -358,15 +451,13 @@ fn display_name(track: &Audio, index: usize) -> String {
 }
 
 /// Names in a group must differ.
-fn unique(name: String, taken: &[String]) -> String {
-    if !taken.contains(&name) {
+fn unique(name: String, tracks: &[(&Audio, String)]) -> String {
+    let taken = |name: &String| tracks.iter().any(|(_, other)| other == name);
+    if !taken(&name) {
         return name;
     }
-    let numbered = (2..).map(|number| format!("{name} ({number})"));
-    numbered
-        .into_iter()
-        .find(|name| !taken.contains(name))
-        .unwrap_or(name)
+    let mut numbered = (2..).map(|number| format!("{name} ({number})"));
+    numbered.find(|name| !taken(name)).unwrap_or(name)
 }
 
 /// The BCP 47 tag, which has two letters where ISO 639 has two; `None` when what is stated cannot

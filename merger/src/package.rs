@@ -10,7 +10,7 @@ use reelmill_stage::StageError;
 use crate::Merger;
 use crate::assemble::{Assembled, Made, made};
 use crate::certify::Holds;
-use crate::hls::{Audio, Fragment, Stream, Video, master, media};
+use crate::hls::{Audio, Fragment, Stream, Video, VideoRange, master, media};
 
 impl Merger {
     /// Writes the playlists and gives every file of the presentation with what it holds.
@@ -35,6 +35,7 @@ impl Merger {
                 width,
                 height,
                 frame_rate: frame_rate(&picture.joined, source),
+                range: VideoRange::of_transfer(transfer(&picture.plan, source)),
             });
         }
         let mut audios = Vec::new();
@@ -86,6 +87,12 @@ fn displayed(plan: &RenditionPlan, source: Option<&VideoStream>) -> (u32, u32) {
     let shown = (shown + divisor / 2).checked_div(divisor).unwrap_or(0);
     let shown = u32::try_from(shown).unwrap_or(u32::MAX);
     (shown.max(1), plan.height)
+}
+
+/// The transfer function that a rendition is tagged with; manifests of version 1 leave it to the source.
+fn transfer<'a>(plan: &'a RenditionPlan, source: Option<&'a VideoStream>) -> Option<&'a str> {
+    let stated = source.and_then(|source| source.colour.transfer.as_deref());
+    plan.colour.transfer.as_deref().or(stated)
 }
 
 /// The highest usual frame rate. The source's own word for it counts where it is meant, since times
@@ -162,6 +169,7 @@ mod tests {
             width,
             height,
             pixel_format: "yuv420p".to_owned(),
+            colour: reelmill_common::media_info::Colour::default(),
             settings: VideoSettings {
                 codec: VideoCodec::H264,
                 preset: None,

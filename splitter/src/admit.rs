@@ -78,6 +78,20 @@ pub(crate) fn streams(source: &SourceInfo, probed: &Probed) -> Result<(), StageE
     Ok(())
 }
 
+/// Whether the picture's colours can be told.
+pub(crate) fn colours(source: &SourceInfo, picture: &Found) -> Result<(), StageError> {
+    if picture.needs_dolby_vision {
+        return Err(StageError::permanent(
+            "dolby-vision",
+            format!(
+                "`{}` is Dolby Vision without a base layer that other players show (profile 5), so that its colours would be wrong: export it as HDR10, HLG or SDR",
+                source.name
+            ),
+        ));
+    }
+    Ok(())
+}
+
 /// Whether the pictures are not too large and not too many.
 pub(crate) fn picture(
     source: &SourceInfo,

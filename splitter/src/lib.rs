@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use reelmill_common::job::Phase;
-use reelmill_common::manifest::{Manifest, SourceInfo};
+use reelmill_common::manifest::{FrameChanges, Manifest, SourceInfo};
 use reelmill_common::media_info::MediaInfo;
 use reelmill_common::opening::Opening;
 use reelmill_common::request::JobRequest;
@@ -28,6 +28,7 @@ mod jumps;
 mod last;
 mod plan;
 mod refusal;
+mod shapes;
 mod spread;
 mod summary;
 mod survey;
@@ -151,7 +152,7 @@ impl Splitter {
             left_out.push("the picture has no packets".to_owned());
             video = None;
         }
-        let info = MediaInfo {
+        let mut info = MediaInfo {
             format,
             video,
             audio,
@@ -159,6 +160,17 @@ impl Splitter {
             chapters: survey.probed.chapters,
         };
         admit::something(&source, &info, &request.profile, &left_out)?;
+        let mut changes = FrameChanges::default();
+        if let (Some(stream), Some(summary)) = (&mut info.video, &summary) {
+            let found = survey.probed.streams.iter();
+            for found in found.filter(|found| found.index == stream.index) {
+                admit::colours(&source, found)?;
+                left_out.extend(found.unkept.clone());
+            }
+            let notes;
+            (changes, notes) = looker.shapes(survey.opening, stream, summary).await?;
+            left_out.extend(notes);
+        }
         let ffmpeg = self.tools.version.as_str();
         Ok(plan(Facts {
             job,
@@ -172,6 +184,7 @@ impl Splitter {
             begins_at_zero: survey.probed.begins_at_zero,
             start_us: survey.probed.start_us,
             summary,
+            changes,
             left_out,
         }))
     }
@@ -211,7 +224,6 @@ impl Splitter {
         }
         let probed = probed.map_err(|error| not_media(&source, &error, &beginning))?;
         admit::encoders(&request.profile, encoders?)?;
-        admit::streams(&source, &probed)?;
         if let Some(picture) = likely_picture(request, &probed) {
             let scanner = scanner(request, &picture, &probed.format);
             packets.count_with(picture.index, scanner);

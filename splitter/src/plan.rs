@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use reelmill_common::manifest::{
-    AudioPlan, ChunkPlan, LeadIn, MOST_LEAD_INS, Manifest, SeamRange, SourceInfo, VERSION,
-    VideoPlan,
+    AudioPlan, ChunkPlan, FrameChanges, LeadIn, MOST_LEAD_INS, Manifest, SeamRange, SourceInfo,
+    VERSION, VideoPlan,
 };
 use reelmill_common::media_info::{AudioStream, Chapter, MediaInfo, VideoStream};
 use reelmill_common::opening::Opening;
 use reelmill_common::profile::{Channels, Deinterlace, Profile, audio_kbps, ladder};
 use reelmill_common::request::JobRequest;
-use reelmill_common::{JobId, Timebase, Timeline, Window};
+use reelmill_common::{JobId, Timebase, Timeline, Window, colour};
 use reelmill_media::interlace;
 use reelmill_media::layout::deliverable;
 
@@ -39,6 +39,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) start_us: i64,
     /// `None` when there is no picture to encode.
     pub(crate) summary: Option<Summary>,
+    /// What changes from frame to frame.
+    pub(crate) changes: FrameChanges,
     /// One sentence for each stream that was left out.
     pub(crate) left_out: Vec<String>,
 }
@@ -57,6 +59,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         begins_at_zero,
         start_us,
         summary,
+        changes,
         left_out,
     } = facts;
     let profile = &request.profile;
@@ -81,6 +84,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         .flat_map(|stream| audio_plans(profile, stream, seconds, &mut notes))
         .collect();
     let video = info.video.zip(summary).map(|(stream, summary)| {
+        notes.extend(colour::assumption(&stream));
         if let Some(trouble) = &summary.trouble {
             notes.push(format!("the source is encoded as one chunk: {trouble}"));
         }
@@ -88,7 +92,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         let last = summary.last.map(|last| last.ticks(track_ends));
         let (last_frame_ticks, note) = last.unwrap_or_default();
         // Where fields become frames, the last field is shown for half of that, in half ticks.
-        let deinterlace = interlace::deinterlace(profile.deinterlace, &stream);
+        let deinterlace = deinterlaced(profile, &stream, changes);
         let each = match stream.interlaced {
             true => 1,
             false => i64::from(deinterlace.ticks_each()),
@@ -103,7 +107,7 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         let video = VideoPlan {
             fine_times: is_finer && repeats,
             last_frame_ticks,
-            ..video_plan(request, stream, &summary, &audio)
+            ..video_plan(request, stream, changes, &summary, &audio)
         };
         if summary.trouble.is_none() {
             notes.extend(one_long_chunk(request, &video));
@@ -206,15 +210,25 @@ fn length_seconds(summary: &Summary) -> f64 {
     f64::from(summary.grid.step_ms) / 1000.0 * (1 + gaps.sum::<i64>()) as f64
 }
 
+/// What becomes of interlaced frames. The deinterlacer has every frame scaled to one size, which
+/// would stretch those of another shape: it is left out where the header says nothing of fields.
+fn deinterlaced(profile: &Profile, stream: &VideoStream, changes: FrameChanges) -> Deinterlace {
+    match interlace::deinterlace(profile.deinterlace, stream) {
+        Deinterlace::Frames if changes.shape && !stream.interlaced => Deinterlace::Off,
+        deinterlace => deinterlace,
+    }
+}
+
 fn video_plan(
     request: &JobRequest,
     stream: VideoStream,
+    changes: FrameChanges,
     summary: &Summary,
     audio: &[AudioPlan],
 ) -> VideoPlan {
     let renditions = ladder(&request.profile, &stream);
     let frame = FrameCost::of(&stream, &renditions, mean_bytes(summary));
-    let deinterlace = interlace::deinterlace(request.profile.deinterlace, &stream);
+    let deinterlace = deinterlaced(&request.profile, &stream, changes);
     let map = Map::new(summary, deinterlace, stream.interlaced);
     let each: Vec<f64> = rendition_ms(&stream, &renditions).collect();
     let spread = spread(&each, request.slots as usize);
@@ -253,6 +267,7 @@ fn video_plan(
     VideoPlan {
         grid: summary.grid,
         timescale: timescale(summary.grid.timebase),
+        changes,
         deinterlace,
         threads,
         spread: match spread.len() {

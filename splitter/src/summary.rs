@@ -79,6 +79,8 @@ pub(crate) struct Summary {
     pub(crate) cells: Vec<Cell>,
     /// Presented packets, counted as in the cells.
     pub(crate) packets: u64,
+    /// Packets among them that are marked as keyframes.
+    pub(crate) keyframes: u64,
     /// Whether the demuxer seeks by an index of keyframes.
     pub(crate) indexed: bool,
     /// Whether timestamps jump, which ffmpeg mends where it is let.
@@ -104,6 +106,7 @@ pub(crate) struct Scanner {
     grid: Option<Grid>,
     cells: BTreeMap<i64, Cell>,
     packets: u64,
+    keyframes: u64,
     without_pts: u64,
     off_the_grid: u64,
     jumps: Jumps,
@@ -126,6 +129,7 @@ impl Scanner {
             grid: None,
             cells: BTreeMap::new(),
             packets: 0,
+            keyframes: 0,
             without_pts: 0,
             off_the_grid: 0,
             jumps: Jumps::new(timebase, format),
@@ -152,6 +156,7 @@ impl Scanner {
             return;
         }
         self.packets += 1;
+        self.keyframes += u64::from(packet.key);
         let Some(pts) = packet.pts else {
             self.without_pts += 1;
             return;
@@ -242,6 +247,7 @@ impl Scanner {
             grid: self.grid.unwrap_or(origin),
             cells,
             packets: self.packets * self.frames_each,
+            keyframes: self.keyframes,
             indexed: self.indexed,
             jumps,
             trouble,

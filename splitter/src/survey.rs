@@ -198,7 +198,8 @@ impl Looker<'_> {
         scanned.map_err(|error| not_media(self.source, &error, &[]))
     }
 
-    fn input(&self, opening: Opening) -> Input {
+    /// The source, opened as the encodes will open it.
+    pub(crate) fn input(&self, opening: Opening) -> Input {
         let place: Place = self.opened.place();
         Input::at(place).opened(opening)
     }

@@ -62,6 +62,8 @@ pub struct How<'a> {
     pub format: Option<&'a str>,
     /// Scaled to this size; `None` leaves the decoder's own.
     pub size: Option<(u32, u32)>,
+    /// Whether RGB is converted to YUV, by the matrix that reelmill states for its size.
+    pub rgb: bool,
     /// Decoder threads; `None` leaves it to ffmpeg.
     pub threads: Option<u32>,
     /// Keeps the source's clock instead of beginning at zero.
@@ -82,10 +84,18 @@ pub struct Plain {
 }
 
 impl How<'_> {
+    fn filters(self) -> Vec<String> {
+        let size = self.size;
+        size.map(|(width, height)| format!("scale={width}:{height}:flags=bicubic"))
+            .into_iter()
+            .collect()
+    }
+
     /// By one thread.
     pub const ALONE: Self = Self {
         format: None,
         size: None,
+        rgb: false,
         threads: Some(1),
         own_clock: false,
     };
@@ -223,10 +233,17 @@ pub fn decode(ffmpeg: &Ffmpeg, file: &Path, how: How<'_>) -> Result<Option<Pictu
     }
     command = input(command, file).words("-map 0:V:0 -fps_mode passthrough -enc_time_base");
     command = command.arg(ffmpeg.source_timebase);
-    if let Some((width, height)) = how.size {
-        command = command
-            .arg("-vf")
-            .arg(format!("scale={width}:{height}:flags=bicubic"));
+    let mut filters = how.filters();
+    if how.rgb {
+        let tall = streams(ffmpeg, file, "V:0")?
+            .first()
+            .and_then(|stream| stream["height"].as_u64())
+            .is_some_and(|height| height >= 720);
+        let matrix = if tall { "bt709" } else { "smpte170m" };
+        filters.push(format!("scale=out_color_matrix={matrix}:out_range=tv"));
+    }
+    if !filters.is_empty() {
+        command = command.arg("-vf").arg(filters.join(","));
     }
     if let Some(format) = how.format {
         command = command.args(["-pix_fmt", format]);

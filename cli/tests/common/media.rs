@@ -18,7 +18,7 @@ pub(crate) fn sound(seconds: &str) -> Vec<String> {
     words(&["-f", "lavfi", "-i", &source])
 }
 
-/// H.264 and AAC in the least time.
+/// H.264 and AAC in the least time, with a colour description, so that nothing is to be noted.
 pub(crate) const QUICK: &[&str] = &[
     "-c:v",
     "libx264",
@@ -26,6 +26,12 @@ pub(crate) const QUICK: &[&str] = &[
     "ultrafast",
     "-pix_fmt",
     "yuv420p",
+    "-colorspace",
+    "bt709",
+    "-color_primaries",
+    "bt709",
+    "-color_trc",
+    "bt709",
     "-g",
     "50",
     "-c:a",

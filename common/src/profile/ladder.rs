@@ -1,6 +1,7 @@
 //! What a profile makes of one source: sizes, pixel formats, audio rates.
 
 use super::{AudioSettings, PixelFormat, Profile, Rung, pixel};
+use crate::colour;
 use crate::manifest::RenditionPlan;
 use crate::media_info::VideoStream;
 
@@ -19,7 +20,7 @@ pub fn ladder(profile: &Profile, stream: &VideoStream) -> Vec<RenditionPlan> {
     let source = Source {
         width: width.max(1),
         height: height.max(1),
-        pixel_format: &stream.pixel_format,
+        stream,
     };
     let mut renditions: Vec<RenditionPlan> = Vec::new();
     for rung in &profile.video {
@@ -57,7 +58,7 @@ pub fn audio_kbps(settings: &AudioSettings, channels: u32) -> Option<u32> {
 struct Source<'a> {
     width: u32,
     height: u32,
-    pixel_format: &'a str,
+    stream: &'a VideoStream,
 }
 
 impl Source<'_> {
@@ -105,7 +106,7 @@ impl Source<'_> {
         pixel::resolve(
             &rung.settings.pixel_format,
             rung.settings.codec,
-            self.pixel_format,
+            &self.stream.pixel_format,
         )
     }
 
@@ -116,10 +117,12 @@ impl Source<'_> {
         (width, height): (u32, u32),
         pixel_format: String,
     ) -> RenditionPlan {
+        let own_format = rung.settings.pixel_format == PixelFormat::Source;
         RenditionPlan {
             name,
             width,
             height,
+            colour: colour::delivered(self.stream, &pixel_format, own_format),
             pixel_format,
             settings: rung.settings.clone(),
         }

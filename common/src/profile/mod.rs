@@ -17,7 +17,7 @@ mod error;
 mod file;
 mod ladder;
 mod options;
-mod pixel;
+pub(crate) mod pixel;
 mod reader;
 
 pub use builtin::{Builtin, DEFAULT, builtin, builtins};

@@ -160,6 +160,21 @@ impl Kind {
     }
 }
 
+/// Whether a format holds red, green and blue, or XYZ, which ffmpeg converts by way of RGB.
+pub(crate) fn is_rgb(name: &str) -> bool {
+    Kind::of(name).chroma == Rgb || name.starts_with("xyz12")
+}
+
+/// Whether a format holds luma alone.
+pub(crate) fn is_grey(name: &str) -> bool {
+    Kind::of(name).chroma == Gray
+}
+
+/// Whether a format's name states full range.
+pub(crate) fn is_full_range(name: &str) -> bool {
+    Kind::of(name).full_range
+}
+
 /// Whether ffmpeg has a format of this name.
 pub(super) fn is_known(name: &str) -> bool {
     let base = name

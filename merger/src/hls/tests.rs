@@ -5,6 +5,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod rules;
+
 /// Segments of the given bytes and ticks of 1/1000 s.
 fn stream(name: &str, codec: &str, segments: &[(u64, u64)]) -> Stream {
     let mut offset = 700;
@@ -33,6 +35,7 @@ fn video(name: &str, segments: &[(u64, u64)]) -> Video {
         width: 1280,
         height: 720,
         frame_rate: Some((30_000, 1001)),
+        range: VideoRange::Sdr,
     }
 }
 
@@ -73,13 +76,76 @@ fn a_master_playlist_names_everything() {
          NAME=\"eng\",DEFAULT=YES,AUTOSELECT=YES,CHANNELS=\"2\"\n\
          #EXT-X-STREAM-INF:BANDWIDTH=2128000,AVERAGE-BANDWIDTH=1624000,\
          CODECS=\"avc1.64001F,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=29.970,\
-         AUDIO=\"audio\"\n\
+         VIDEO-RANGE=SDR,AUDIO=\"audio\"\n\
          720p.m3u8\n\
          #EXT-X-STREAM-INF:BANDWIDTH=528000,AVERAGE-BANDWIDTH=504000,\
-         CODECS=\"avc1.64001F,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=25.000,\
+         CODECS=\"avc1.64001F,mp4a.40.2\",RESOLUTION=1280x720,FRAME-RATE=25.000,VIDEO-RANGE=SDR,\
          AUDIO=\"audio\"\n\
          360p.m3u8\n"
     );
+}
+
+/// Stereo beside 5.1, in two languages, over a picture in PQ.
+#[test]
+fn tracks_of_other_channels_are_a_group_of_their_own() {
+    let surround = |name, language| Audio {
+        channels: 6,
+        ..audio(name, Some(language), None)
+    };
+    let tracks = [
+        audio("a0", Some("deu"), None),
+        surround("a1", "deu"),
+        audio("a2", None, None),
+        Audio {
+            default: true,
+            ..surround("a3", "eng")
+        },
+    ];
+    let pq = Video {
+        range: VideoRange::of_transfer(Some("smpte2084")),
+        ..video("720p", &[(500_000, 2000), (250_000, 2000)])
+    };
+    let low = video("360p", &[(100_000, 2000), (90_000, 2000)]);
+    let text = master(&[pq, low], &tracks);
+    let lines: Vec<&str> = text.lines().collect();
+    let group = |line: &str| {
+        let (_, rest) = line.split_once("GROUP-ID=\"").unwrap();
+        rest.split('"').next().unwrap().to_owned()
+    };
+    let groups: Vec<String> = lines
+        .iter()
+        .filter(|line| line.starts_with("#EXT-X-MEDIA:"))
+        .map(|line| group(line))
+        .collect();
+    assert_eq!(groups, ["audio0", "audio0", "audio1", "audio1"]);
+    assert_eq!(text.matches("DEFAULT=YES").count(), 2);
+    assert!(text.contains("NAME=\"Track 2\""), "{text}");
+    let variants: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert_eq!(
+        variants,
+        ["720p.m3u8", "360p.m3u8", "720p.m3u8", "360p.m3u8"]
+    );
+    assert_eq!(text.matches("VIDEO-RANGE=PQ,AUDIO=\"audio0\"").count(), 1);
+    assert_eq!(text.matches("VIDEO-RANGE=SDR,AUDIO=\"audio1\"").count(), 1);
+    let streams = [
+        stream("720p", "x", &[(500_000, 2000), (250_000, 2000)]),
+        stream("360p", "x", &[(100_000, 2000), (90_000, 2000)]),
+        tracks[0].stream.clone(),
+    ];
+    rules::check(&text, &|uri| {
+        let same = |stream: &&Stream| stream.playlist == uri;
+        let found = streams.iter().find(same).unwrap_or(&streams[2]);
+        (media(found), 30_000.0 / 1001.0)
+    });
+}
+
+#[test]
+fn the_range_is_that_of_the_transfer_function() {
+    let range = |transfer| VideoRange::of_transfer(transfer).as_str();
+    assert_eq!(range(Some("arib-std-b67")), "HLG");
+    assert_eq!(range(Some("smpte2084")), "PQ");
+    assert_eq!(range(Some("bt2020-10")), "SDR");
+    assert_eq!(range(None), "SDR");
 }
 
 #[test]
@@ -339,8 +405,13 @@ fn ffmpeg_plays_what_the_playlists_name() {
         width: 160,
         height: 120,
         frame_rate: Some((25, 1)),
+        range: VideoRange::Sdr,
     };
     let text = master(&[rendition], &[track(low, "deu"), track(high, "eng")]);
+    rules::check(&text, &|uri| {
+        let path = folder.path().join(uri);
+        (std::fs::read_to_string(&path).unwrap(), 25.0)
+    });
     let path = folder.path().join("master.m3u8");
     std::fs::write(&path, text).unwrap();
     let arguments = [

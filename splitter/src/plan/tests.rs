@@ -101,6 +101,7 @@ fn planned(
         begins_at_zero: false,
         start_us: 0,
         summary,
+        changes: FrameChanges::default(),
         left_out: Vec::new(),
     })
 }

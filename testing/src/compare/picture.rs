@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use reelmill_common::colour::is_rgb;
+
 use super::{Mark, Verdict, times};
 use crate::ffmpeg::Ffmpeg;
 use crate::oracle::{How, Picture, Plain, decode, pixel_format};
@@ -38,6 +40,7 @@ pub(super) fn compare(
     let how = How {
         format: Some(format),
         size: resized,
+        rgb: is_rgb(&theirs) && !is_rgb(format),
         ..how
     };
     // Converting on one side only would compare the converter: the source is brought into the
@@ -150,9 +153,11 @@ fn tags(
     }
     let said = plain.colour.iter().zip(&own.colour);
     for (((key, plain), (_, own)), (_, ours)) in said.zip(&ours.colour) {
-        // Saying the usual thing where plain ffmpeg says nothing, or what the source says, is fine.
-        let usual = *key == "color_range" && plain.is_none() && ours.as_deref() == Some("tv");
-        if ours != plain && (plain.is_some() || ours != own) && !usual {
+        // Saying something where the source does not is fine, and for RGB plain ffmpeg says what is no
+        // longer so after its conversion. Whether it is right is for the viewer's judge.
+        let unsaid = own.is_none() && ours.is_some();
+        let of_rgb = how.rgb && matches!(*key, "color_space" | "color_range");
+        if ours != plain && (plain.is_some() || ours != own) && !unsaid && !of_rgb {
             let say = |said: &Option<String>| said.clone().unwrap_or_else(|| "nothing".to_owned());
             verdict
                 .deviations
