@@ -428,7 +428,9 @@ fn chapters(reported: &[ReportedChapter], notes: &mut Vec<String>) -> Vec<Chapte
         notes.push("chapters whose times cannot be read are left out".to_owned());
     }
     if chapters.len() > MOST_CHAPTERS {
-        notes.push(format!("chapters after the first {MOST_CHAPTERS} are left out"));
+        notes.push(format!(
+            "chapters after the first {MOST_CHAPTERS} are left out"
+        ));
     }
     chapters.sort_by_key(|chapter| chapter.start_us);
     chapters.truncate(MOST_CHAPTERS);
