@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use common::*;
 use serde_json::json;
 
-const NOTE: &str = "audio in stream 1: its codec is unknown to this ffmpeg";
+const NOTE: &str = "audio in stream 1 is left out: its codec is unknown to this ffmpeg";
 
 /// A film whose sound has a codec that nobody knows.
 fn film(dir: &Path) -> PathBuf {
