@@ -136,9 +136,13 @@ fn becomes_progressive(source: &Path, pixel_format: &str, chunks: usize) {
     let expected = frames(source, "null");
     same_times(&frames(&output, "null"), &expected);
     let count = u32::try_from(expected.len()).unwrap();
-    let (before, after) = (combed(source, "null"), combed(&output, "null"));
+    let before = combed(source, "null");
     assert!(before > count * 9 / 10, "{before} of {count} were combed");
-    assert!(after <= count / 10, "{after} of {count} are combed");
+    // `idet` takes some progressive frames of so small a pattern for interlaced, so the pictures
+    // themselves are compared: every frame deinterlaced, whatever headers and frames say.
+    let progressive = frames(source, "yadif=mode=send_frame:deint=all");
+    let hashes = |frames: Vec<Frame>| frames.into_iter().map(|(_, hash)| hash);
+    assert!(hashes(frames(&output, "null")).eq(hashes(progressive)));
     assert_eq!(certificate["chunks"].as_array().unwrap().len(), chunks);
     assert_eq!(certificate["deinterlaced"], true);
 }
