@@ -518,9 +518,8 @@ fn chapters_title_and_a_stereo_mix_beside_all_channels_are_delivered() {
         "-show_chapters",
         "-show_format",
     ]);
-    let probed = run(ffprobe.arg(out.join("output_240p.mp4")))
-        .ended(0)
-        .json();
+    let probed = run(ffprobe.arg(out.join("output_240p.mp4"))).ended(0);
+    let probed: Value = serde_json::from_str(&probed.stdout).unwrap();
     assert_eq!(probed["format"]["tags"]["title"], "A film");
     let chapters = probed["chapters"].as_array().unwrap().iter();
     let chapters: Vec<_> = chapters

@@ -127,8 +127,6 @@ impl MuxRequest {
                 "copy",
                 "-strict",
                 "experimental",
-                "-map_metadata",
-                "-1",
                 "-fflags",
                 "+bitexact",
                 // Tracks begin when they begin: edit lists say so, nothing is shifted.
@@ -141,6 +139,9 @@ impl MuxRequest {
             ]
             .map(OsString::from),
         );
+        // Nothing is copied from the scratch files. `-map_metadata -1` would leave out the titles of
+        // chapters too, and with them the track that the file says they are in.
+        args.extend(["-map_metadata:g", "-1", "-map_metadata:s", "-1"].map(OsString::from));
         let chapters = match self.chapters {
             Some(_) => (self.pictures.len() + self.audio.len()).to_string(),
             None => "-1".to_owned(),
