@@ -2,7 +2,7 @@
 //!
 //! A track is encoded straight from the source, and the time of each decoded block is watched. Where
 //! all follow one another, that is all. Where sound is missing or doubled, or its format changes,
-//! [`crate::mend`] makes the track again with silence in its holes.
+//! `mend` makes the track again with silence in its holes.
 
 use std::ffi::OsString;
 use std::path::Path;
