@@ -225,6 +225,15 @@ fn the_last_frame_lasts_as_long_as_the_source_says() {
 }
 
 #[test]
+fn a_picture_that_begins_late_keeps_its_last_duration() {
+    let late = "-f lavfi -i testsrc2=s=64x48:r=25:d=1 -f lavfi -i sine=d=1.5 \
+                -vf setpts=PTS+0.023/TB -enc_time_base 1/16000 -fps_mode passthrough";
+    let bench = Bench::new("late.mp4", &format!("{late} -c:v libx264 -bf 0 -c:a aac"));
+    let last = Packets::of_media(&bench.ffmpeg, &bench.source, 0).unwrap();
+    assert!((last.last_s().unwrap() - 0.04).abs() < 0.001, "{last:?}");
+}
+
+#[test]
 fn sound_is_heard_where_it_is() {
     let beeps = "-f lavfi -i aevalsrc=0.5*sin(2*PI*700*t)*lt(mod(t\\,1)\\,0.3)|\
                  0.5*sin(2*PI*300*t)*lt(mod(t\\,1)\\,0.3):s=48000:d=4 -c:a pcm_s16le";

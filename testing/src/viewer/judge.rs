@@ -239,7 +239,7 @@ impl Judge {
             verdict.find(Topic::Time, path, what);
         }
         let right = source.packets.as_ref().and_then(Packets::last_s);
-        let last = Packets::of(&self.ffmpeg, file, ours.index)?.last_s();
+        let last = Packets::of_media(&self.ffmpeg, file, ours.index)?.last_s();
         if let (Some(right), Some(last)) = (right, last)
             && (right - last).abs() > LAST_S
         {

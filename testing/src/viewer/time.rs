@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::ffmpeg::Ffmpeg;
 use crate::oracle::input;
+use crate::run::Command;
 
 /// How far a frame's time may be from the source's: a tick of a container that counts milliseconds.
 const TOLERANCE_NS: i64 = 1_100_000;
@@ -83,8 +84,22 @@ impl Packets {
     /// # Errors
     /// When ffprobe cannot be run.
     pub fn of(ffmpeg: &Ffmpeg, file: &Path, stream: usize) -> Result<Self> {
-        let command = ffmpeg
-            .probe()
+        Self::read(ffmpeg.probe(), file, stream)
+    }
+
+    /// Reads the packets of a stream of an MP4 without its edit list. Where a track begins later than
+    /// its file, ffmpeg takes as much off the duration of its last packet, which the file itself and
+    /// players do not.
+    ///
+    /// # Errors
+    /// When ffprobe cannot be run.
+    pub fn of_media(ffmpeg: &Ffmpeg, file: &Path, stream: usize) -> Result<Self> {
+        let command = ffmpeg.probe().words("-ignore_editlist 1");
+        Self::read(command, file, stream)
+    }
+
+    fn read(command: Command, file: &Path, stream: usize) -> Result<Self> {
+        let command = command
             .args(["-select_streams", &stream.to_string()])
             .words("-show_entries stream=time_base,duration_ts:packet=pts,duration");
         let answer: Value =
