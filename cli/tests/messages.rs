@@ -153,7 +153,7 @@ fn proofs_are_named_as_they_are_typed() {
     let command = || transcode(&dir.path().join("movie.mp4"), &out, &profile);
     run(&mut command()).ended(0);
     let sentence = format!(
-        "`{}` holds outputs of this source made with profile `quick` and `--proof seams`: choose another folder, or overwrite it with --force",
+        "`{}` holds outputs of this source made with profile `quick` and `--proof seams`, or with another choice of streams: choose another folder, or overwrite it with --force",
         out.display()
     );
     says(command().args(["--proof", "every-frame"]), 1, &sentence);
