@@ -78,7 +78,7 @@ impl Keys {
     /// # Errors
     /// [`KeysError`].
     pub fn parse(text: &str) -> Result<Self, KeysError> {
-        // Not the error's whole text, which repeats the line: somebody may have written a key there.
+        // The whole error text repeats the line, which may hold a key.
         let mut file: toml::Table = toml::from_str(text)
             .map_err(|error| KeysError::Malformed(format!("not TOML: {}", error.message())))?;
         let tables = match file.remove("key") {

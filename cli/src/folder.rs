@@ -220,7 +220,7 @@ pub(crate) fn is_for_a_folder(path: &Path) -> Result<(), Failure> {
         match std::fs::metadata(part) {
             Ok(meta) if meta.is_dir() => break,
             Ok(_) => return refuse(format!("`{}` is a file", part.display())),
-            // Missing, or not to be looked at: whoever makes the folder says why.
+            // Missing or unreadable: creating the folder reports why.
             Err(_) => {}
         }
     }

@@ -104,7 +104,7 @@ fn mark(block: &mut Block, comment: &str) {
     }
 }
 
-/// A port that nobody listens at.
+/// A port without a listener.
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()

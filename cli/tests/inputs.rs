@@ -50,7 +50,7 @@ fn refused_soon(source: &Path, words: &[&str]) {
     refused_soon_with(1, source, words);
 }
 
-/// Refused as a source that nobody could name.
+/// Refused as a source that cannot be named.
 #[track_caller]
 fn not_a_source(source: &Path, words: &[&str]) {
     refused_soon_with(2, source, words);

@@ -11,7 +11,7 @@ use serde_json::json;
 
 const NOTE: &str = "audio in stream 1 is left out: its codec is unknown to this ffmpeg";
 
-/// A film whose sound has a codec that nobody knows.
+/// A film whose sound has a codec unknown to ffmpeg.
 fn film(dir: &Path) -> PathBuf {
     let parts = [
         picture("320x240", "25", "1"),

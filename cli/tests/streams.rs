@@ -165,7 +165,7 @@ fn a_cover_before_the_film_does_not_hide_it() {
         let made = Made::of(&source, &[]);
         assert_eq!(made.frames(), ["50"], "{name}");
         made.says("600x600) is left out: it is a single picture where stream 1 has 50");
-        // Whoever wants the cover says so.
+        // The options choose the cover.
         let cover = Made::of(&source, &["--video-stream", "0", "--audio-streams", "none"]);
         assert_eq!(
             (cover.frames().len(), cover.sound().len()),

@@ -102,7 +102,7 @@ pub(crate) fn is_an_image(source: &SourceInfo, kind: &str) -> StageError {
     StageError::permanent("not-media", message)
 }
 
-/// ffprobe's refusal in words for whoever sent the source.
+/// Turns ffprobe's refusal into a sentence for the uploader.
 pub(crate) fn not_media(source: &SourceInfo, error: &MediaError, beginning: &[u8]) -> StageError {
     let name = &source.name;
     let refuse = |message: String| {

@@ -110,8 +110,8 @@ impl Values {
         Ok(Self(values))
     }
 
-    /// Every value in the order of [`KEYS`], without settings of which this build can do nothing
-    /// and nobody said anything.
+    /// Every value in the order of [`KEYS`], without unset settings that
+    /// this build does not use.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static Key, &Given)> {
         let given = |key: &'static Key| Some((key, self.0.get(key.name)?));
         let pairs = KEYS.iter().filter_map(given);
