@@ -62,6 +62,8 @@ pub struct How<'a> {
     pub format: Option<&'a str>,
     /// Scaled to this size; `None` leaves the decoder's own.
     pub size: Option<(u32, u32)>,
+    /// Whether frames of other shapes are padded to that size instead of stretched.
+    pub padded: bool,
     /// Whether RGB is converted to YUV, by the matrix that reelmill states for its size.
     pub rgb: bool,
     /// Decoder threads; `None` leaves it to ffmpeg.
@@ -86,15 +88,25 @@ pub struct Plain {
 impl How<'_> {
     fn filters(self) -> Vec<String> {
         let size = self.size;
-        size.map(|(width, height)| format!("scale={width}:{height}:flags=bicubic"))
-            .into_iter()
-            .collect()
+        size.map(|(width, height)| {
+            if self.padded {
+                format!(
+                    "scale={width}:{height}:flags=bicubic:force_original_aspect_ratio=decrease:\
+                     force_divisible_by=2,pad={width}:{height}:(ow-iw)/2:(oh-ih)/2"
+                )
+            } else {
+                format!("scale={width}:{height}:flags=bicubic")
+            }
+        })
+        .into_iter()
+        .collect()
     }
 
     /// By one thread.
     pub const ALONE: Self = Self {
         format: None,
         size: None,
+        padded: false,
         rgb: false,
         threads: Some(1),
         own_clock: false,
@@ -291,6 +303,28 @@ fn parse(text: &str) -> Result<Option<Picture>> {
 pub fn parse_timebase(text: &str) -> Result<Timebase> {
     let (num, den) = text.trim().split_once('/').context("no timebase")?;
     Ok(Timebase::new(num.parse()?, den.parse()?)?)
+}
+
+/// The size of the largest frame where frames differ in size, before any rotation.
+///
+/// # Errors
+/// When ffprobe cannot be run.
+pub fn largest_of_several(ffmpeg: &Ffmpeg, file: &Path) -> Result<Option<(u32, u32)>> {
+    let command = ffmpeg.probe().words("-select_streams V:0 -show_frames");
+    let command = command.words("-show_entries frame=width,height");
+    let answer: Value =
+        serde_json::from_slice(&input(command, file).run()?.stdout).unwrap_or_default();
+    let side = |frame: &Value, key: &str| frame[key].as_u64().and_then(|n| u32::try_from(n).ok());
+    let frames = answer["frames"].as_array().map_or(&[][..], Vec::as_slice);
+    let sizes: BTreeSet<(u32, u32)> = frames
+        .iter()
+        .filter_map(|frame| Some((side(frame, "width")?, side(frame, "height")?)))
+        .collect();
+    let area = |size: &(u32, u32)| u64::from(size.0) * u64::from(size.1);
+    Ok(match sizes.len() {
+        0 | 1 => None,
+        _ => sizes.into_iter().max_by_key(area),
+    })
 }
 
 /// The pixel format in which this ffmpeg decodes the first frame of a file's picture.

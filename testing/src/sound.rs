@@ -37,6 +37,20 @@ pub struct Times {
     blocks: Vec<(i64, i64)>,
 }
 
+/// Sound without a hole or an overlap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The number of its first sample.
+    pub first: i64,
+    /// How many there are.
+    pub samples: i64,
+    /// When the first is heard, in nanoseconds.
+    pub ns: i64,
+}
+
+/// By how much a block may be out of its place and still follow the one before it, in nanoseconds.
+const CONTINUOUS_NS: i64 = 15_000_000;
+
 /// The clock by which a source's sound is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clock {
@@ -76,6 +90,30 @@ impl Times {
         let after = self.blocks.partition_point(|(first, _)| *first <= sample);
         let (first, ns) = self.blocks.get(after.checked_sub(1)?)?;
         Some(ns + (sample - first) * 1_000_000_000 / rate.max(1))
+    }
+
+    /// The runs of sound between holes and overlaps, in order. `samples` is how many there are in all.
+    #[must_use]
+    pub fn runs(&self, rate: i64, samples: i64) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for &(first, ns) in &self.blocks {
+            let follows = runs.last().is_some_and(|run| {
+                let due = run.ns + (first - run.first) * 1_000_000_000 / rate.max(1);
+                (ns - due).abs() <= CONTINUOUS_NS
+            });
+            if !follows {
+                runs.push(Run {
+                    first,
+                    samples: 0,
+                    ns,
+                });
+            }
+        }
+        let ends: Vec<i64> = runs.iter().skip(1).map(|run| run.first).collect();
+        for (run, end) in runs.iter_mut().zip(ends.into_iter().chain([samples])) {
+            run.samples = end - run.first;
+        }
+        runs
     }
 
     /// By how many nanoseconds these times are later than `truth`, at the start of each block of

@@ -1,5 +1,6 @@
 //! Holds what a lossless job delivered against what plain ffmpeg sees in its source.
 
+mod holes;
 mod picture;
 mod sound;
 mod times;

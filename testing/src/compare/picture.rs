@@ -8,7 +8,7 @@ use reelmill_common::colour::is_rgb;
 
 use super::{Mark, Verdict, times};
 use crate::ffmpeg::Ffmpeg;
-use crate::oracle::{How, Picture, Plain, decode, pixel_format};
+use crate::oracle::{How, Picture, Plain, decode, largest_of_several, pixel_format};
 use crate::tags::Tags;
 
 /// How far the displayed aspect may move where an odd size had to be made even.
@@ -30,16 +30,23 @@ pub(super) fn compare(
         &format
     };
     let resized = (native.size != ours.size).then_some(ours.size);
-    if let Some(size) = resized.filter(|size| !is_made_even(native.size, *size)) {
+    // Plain ffmpeg scales every frame to the size of the first, reelmill to that of the largest.
+    let largest = match resized {
+        Some(_) => largest_of_several(ffmpeg, source)?,
+        None => None,
+    };
+    let expected = largest.unwrap_or(native.size);
+    if let Some(size) = resized.filter(|size| !is_made_even(expected, *size)) {
         verdict
             .deviations
-            .push(format!("size is {size:?}, plain {:?}", native.size));
+            .push(format!("size is {size:?}, plain {expected:?}"));
         verdict.pixels = Mark::Different;
         return Ok(());
     }
     let how = How {
         format: Some(format),
         size: resized,
+        padded: largest.is_some(),
         rgb: is_rgb(&theirs) && !is_rgb(format),
         ..how
     };
@@ -114,6 +121,24 @@ fn pixels(repeatable: &[bool], truth: &Picture, ours: &Picture, verdict: &mut Ve
     }
 }
 
+/// Whether a colour tag is what is assumed of a source that states no colours, by its stored height:
+/// BT.601 below 720 lines, else BT.709; RGB is sRGB, whose primaries are those of BT.709.
+fn is_assumed(source: &Tags, rgb: bool, key: &str, said: Option<&str>) -> bool {
+    let stated = |key: &str| {
+        let mut tags = source.colour.iter();
+        tags.any(|(other, value)| *other == key && value.is_some())
+    };
+    let nothing = ["color_space", "color_transfer", "color_primaries"]
+        .iter()
+        .all(|key| !stated(key));
+    match (key, said) {
+        (_, None) => false,
+        ("color_range", Some(range)) => matches!(range, "tv" | "pc"),
+        (_, Some(said)) if nothing && !rgb && source.size.1 < 720 => said == "smpte170m",
+        (_, Some(said)) => !nothing || said == "bt709",
+    }
+}
+
 /// Compares aspect, rotation, colour and HDR metadata with those of a plain encode.
 fn tags(
     ffmpeg: &Ffmpeg,
@@ -123,7 +148,7 @@ fn tags(
     verdict: &mut Verdict,
 ) -> Result<()> {
     let ours = Tags::of(ffmpeg, output)?;
-    let own = Tags::of(ffmpeg, source)?;
+    let own_tags = Tags::of(ffmpeg, source)?;
     let Some(plain) = Tags::of_plain_encode(ffmpeg, source, how)? else {
         verdict
             .notes
@@ -151,11 +176,12 @@ fn tags(
         );
         verdict.deviations.push(text);
     }
-    let said = plain.colour.iter().zip(&own.colour);
+    let said = plain.colour.iter().zip(&own_tags.colour);
     for (((key, plain), (_, own)), (_, ours)) in said.zip(&ours.colour) {
-        // Saying something where the source does not is fine, and for RGB plain ffmpeg says what is no
-        // longer so after its conversion. Whether it is right is for the viewer's judge.
-        let unsaid = own.is_none() && ours.is_some();
+        // Where the source says nothing, what the policy assumes is said; what completes a partial
+        // statement, and whether either is right, is for the viewer's judge. For RGB plain ffmpeg says
+        // what is no longer so after its conversion.
+        let unsaid = own.is_none() && is_assumed(&own_tags, how.rgb, key, ours.as_deref());
         let of_rgb = how.rgb && matches!(*key, "color_space" | "color_range");
         if ours != plain && (plain.is_some() || ours != own) && !unsaid && !of_rgb {
             let say = |said: &Option<String>| said.clone().unwrap_or_else(|| "nothing".to_owned());
@@ -168,8 +194,8 @@ fn tags(
         verdict
             .deviations
             .push("HDR metadata differ from those of a plain encode".to_owned());
-    } else if !own.hdr.is_empty() {
-        let fate = if ours.hdr == own.hdr {
+    } else if !own_tags.hdr.is_empty() {
+        let fate = if ours.hdr == own_tags.hdr {
             "kept"
         } else {
             "lost, as by plain ffmpeg"

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{Mark, Verdict};
+use super::{Mark, Verdict, holes};
 use crate::ffmpeg::Ffmpeg;
 use crate::oracle::{Picture, Plain, streams};
 use crate::sound::Track;
@@ -39,7 +39,7 @@ pub(super) fn compare(
         track.times.shift(-start);
         let mut same_samples = (track.samples, &track.hash) == (theirs.samples, &theirs.hash);
         let mut moved = track.times.moved_from(&theirs.times, track.rate);
-        let is_moved = moved.iter().any(|by_ns| by_ns.abs() > SYNC_TOLERANCE_NS);
+        let mut is_moved = moved.iter().any(|by_ns| by_ns.abs() > SYNC_TOLERANCE_NS);
         let in_mp4 = match same_samples && !is_moved {
             true => None,
             false => Track::in_plain_mp4(ffmpeg, source, theirs.number, begins)?,
@@ -54,6 +54,17 @@ pub(super) fn compare(
                     "audio {k}: ffmpeg drops {lost} samples when it reads its own MP4 as well"
                 ));
             }
+        }
+        let filled = match same_samples {
+            true => None,
+            false => holes::filled(ffmpeg, source, theirs, output, &track)?,
+        };
+        if let Some(filled) = filled {
+            let silent = filled.silent;
+            verdict.notes.push(format!(
+                "audio {k}: {silent} samples of silence where the source has none"
+            ));
+            (moved, is_moved, same_samples) = (filled.moved, false, true);
         }
         compare_track((theirs, &track), same_samples, plain, verdict);
         if let Some(heard) = in_mp4
