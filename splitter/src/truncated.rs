@@ -46,7 +46,12 @@ fn is_among(list: &[&str], format: &str) -> bool {
 
 /// How long a stream should last and how long it does, in seconds.
 fn lengths(found: &Found, probed: &Probed, tallies: &Tallies) -> Option<(f64, f64)> {
-    let there = tallies.get(found.index).seconds(found.timebase)?;
+    let tally = tallies.get(found.index);
+    let mut there = tally.seconds(found.timebase)?;
+    // Of fragments cut from a longer film the header counts from the film's beginning.
+    if let (Some(end), Some(timebase)) = (tally.end, found.timebase) {
+        there = there.max(timebase.seconds(end));
+    }
     if let Some(stated) = found.duration
         && is_among(&TELLING_OF_EACH, &probed.format)
     {
@@ -87,8 +92,12 @@ mod tests {
     }
 
     fn packets(seconds: i64) -> Tallies {
+        packets_of(0..seconds)
+    }
+
+    fn packets_of(seconds: std::ops::Range<i64>) -> Tallies {
         let mut tallies = Tallies::default();
-        for second in 0..seconds {
+        for second in seconds {
             tallies.add(&Packet {
                 pts: Some(second * 1000),
                 duration: Some(1000),
@@ -96,6 +105,13 @@ mod tests {
             });
         }
         tallies
+    }
+
+    #[test]
+    fn fragments_of_a_longer_film_are_whole() {
+        let mp4 = source("mov,mp4,m4a", Some(1010), Some(1010));
+        assert!(notes(&mp4, &packets_of(1000..1010), &[0]).is_empty());
+        assert_eq!(notes(&mp4, &packets_of(1000..1005), &[0]).len(), 1);
     }
 
     #[test]
