@@ -290,6 +290,11 @@ pub struct AudioPlan {
     /// leave the channels as they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<String>,
+    /// When the picture begins, in microseconds on the timeline of the job's runs: silence comes before
+    /// a track that begins later, since players that load sound apart wait for it. `None` where the
+    /// track begins as it does in the source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins_us: Option<i64>,
     /// Kilobits per second for this track's channels; `None` where the codec takes none.
     pub kbps: Option<u32>,
     /// Estimated work in milliseconds of one core.

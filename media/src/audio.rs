@@ -1,8 +1,8 @@
 //! One audio track, whole: encoded once, so that no join can be heard.
 //!
 //! A track is encoded straight from the source, and the time of each decoded block is watched. Where
-//! all follow one another, that is all. Where sound is missing or doubled, or its format changes,
-//! `mend` makes the track again with silence in its holes.
+//! all follow one another, that is all. Where sound is missing or doubled, begins late, or its format
+//! changes, `mend` makes the track again with silence in its holes.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -18,6 +18,7 @@ use crate::input::Input;
 use crate::layout;
 use crate::mend::mend;
 use crate::observe::{OBSERVE, Observer};
+use crate::placement::Placed;
 use crate::process::{Ended, Invocation, Limits, run};
 use crate::timeline::{before_input, others, without_picture};
 use crate::tools::Tools;
@@ -94,6 +95,15 @@ impl AudioRequest<'_> {
             .unwrap_or_default();
         // A decoder may give another layout than the header has.
         format!("{filter},aformat=channel_layouts={layout}")
+    }
+
+    /// Samples of silence before the track's first block, where the plan asks for them.
+    pub(crate) fn late_by(&self, placed: &Placed, rate: u32) -> u64 {
+        let samples = Timebase::new(1, rate).ok();
+        let start = samples
+            .zip(self.plan.begins_us)
+            .map(|(samples, begins)| Timebase::MICROS.rescale_nearest(begins, samples));
+        start.map_or(0, |start| placed.late_by(start, rate))
     }
 
     /// The encoder's arguments, and where it writes. `rate` is that of the samples it is given.
@@ -180,7 +190,8 @@ pub async fn encode(
         Err(MediaError::Failed { .. }) if observed.format_changed => Ended::default(),
         ended => ended?,
     };
-    if observed.format_changed || !observed.placed.edits.is_empty() {
+    let is_late = request.late_by(&observed.placed, rate) > 0;
+    if observed.format_changed || is_late || !observed.placed.edits.is_empty() {
         return mend(tools, request, &observed, dir).await;
     }
     Ok(EncodedAudio {

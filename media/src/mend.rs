@@ -77,6 +77,14 @@ pub(crate) async fn mend(
         };
         (format, observed.placed.clone())
     };
+    let late = request.late_by(&placed, format.rate);
+    if late > 0 {
+        let seconds = late as f64 / f64::from(format.rate.max(1));
+        notes.push(format!(
+            "the sound in stream {} begins {seconds:.3} s after the picture: silence comes before it",
+            stream.index
+        ));
+    }
     notes.extend(changes(request, &placed, format.rate));
     notes.extend(broken_times(request, placed.broken));
 
@@ -98,7 +106,14 @@ pub(crate) async fn mend(
     encode.connects = None;
 
     let frame = format.frame();
-    let edits = placed.edits.clone();
+    let late = i64::try_from(late).unwrap_or(0);
+    let silence = Edit {
+        at: 0,
+        change: late,
+    };
+    let edits: Vec<Edit> = std::iter::once(silence)
+        .chain(placed.edits.iter().copied())
+        .collect();
     let copy = tokio::task::spawn_blocking(move || copy(from_decoder, to_encoder, &edits, frame));
     let (mut nothing, mut as_little) = (|_: &str| {}, |_: &str| {});
     let decoding = run_between(
@@ -129,7 +144,7 @@ pub(crate) async fn mend(
         source,
     })?;
     Ok(EncodedAudio {
-        first_pts: placed.first,
+        first_pts: placed.first.map(|first| first - late),
         timebase: Timebase::new(1, format.rate).unwrap_or(Timebase::MICROS),
         ended,
         notes,

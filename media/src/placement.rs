@@ -20,6 +20,10 @@ const LASTING_MS: i64 = 1000;
 /// plays, so that this takes minutes.
 const LONGEST_HOLE_S: i64 = 12 * 3600;
 
+/// How long after the picture a track may begin without silence before it. Players step over so much:
+/// `maxBufferHole` of hls.js.
+const LATEST_START_MS: i64 = 100;
+
 /// A source with more changes than this has no usable times.
 const MOST_EDITS: usize = 100_000;
 
@@ -44,6 +48,15 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
+    /// Samples of silence before the first block, so that the track begins at `start`.
+    #[must_use]
+    pub(crate) fn late_by(&self, start: i64, rate: u32) -> u64 {
+        let late = self.first.map_or(0, |first| first.saturating_sub(start));
+        let rate = i64::from(rate);
+        let is_late = late > rate * LATEST_START_MS / 1000 && late <= rate * LONGEST_HOLE_S;
+        u64::try_from(late).map_or(0, |late| if is_late { late } else { 0 })
+    }
+
     /// Samples of silence that are inserted.
     #[must_use]
     pub(crate) fn inserted(&self) -> u64 {
@@ -278,6 +291,23 @@ mod tests {
         }
         let placed = placed(48_000, blocks);
         assert_eq!((placed.edits.len(), placed.broken), (0, 1));
+    }
+
+    #[test]
+    fn a_late_start_is_told_from_a_usual_one() {
+        let late = |first, start| {
+            let placed = Placed {
+                first,
+                ..Placed::default()
+            };
+            placed.late_by(start, 48_000)
+        };
+        assert_eq!(late(Some(144_000), 0), 144_000);
+        assert_eq!(late(Some(4_800), 0), 0);
+        assert_eq!(late(Some(4_801), 0), 4_801);
+        assert_eq!(late(Some(0), 144_000), 0);
+        assert_eq!(late(Some(48_000 * 3600 * 100), 0), 0);
+        assert_eq!(late(None, 0), 0);
     }
 
     #[test]

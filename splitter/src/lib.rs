@@ -33,6 +33,7 @@ mod spread;
 mod summary;
 mod survey;
 mod tally;
+mod tracks;
 mod truncated;
 mod windows;
 

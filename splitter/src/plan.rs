@@ -6,17 +6,18 @@ use reelmill_common::manifest::{
     AudioPlan, ChunkPlan, FrameChanges, LeadIn, MOST_LEAD_INS, Manifest, SeamRange, SourceInfo,
     VERSION, VideoPlan,
 };
-use reelmill_common::media_info::{AudioStream, Chapter, MediaInfo, VideoStream};
+use reelmill_common::media_info::{Chapter, MediaInfo, VideoStream};
 use reelmill_common::opening::Opening;
-use reelmill_common::profile::{Channels, Deinterlace, Profile, audio_kbps, ladder};
+use reelmill_common::profile::{Deinterlace, Profile, ladder};
 use reelmill_common::request::JobRequest;
+use reelmill_common::time::Grid;
 use reelmill_common::{JobId, Timebase, Timeline, Window, colour};
 use reelmill_media::interlace;
-use reelmill_media::layout::deliverable;
 
-use crate::cost::{FrameCost, audio_ms, open_ms, rendition_ms, whole};
+use crate::cost::{FrameCost, open_ms, rendition_ms, whole};
 use crate::spread::{shares, spread};
 use crate::summary::{Cell, Key, Summary};
+use crate::tracks::audio_plans;
 use crate::windows::{Costs, MOST_WORK_MS, cut};
 
 /// Everything that a plan follows from.
@@ -78,10 +79,22 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
     let seconds = summary
         .as_ref()
         .map_or(duration.as_secs_f64(), length_seconds);
+    // What takes the source's own times to those of the runs: where timestamps are not kept, these
+    // count from the earliest stream.
+    let later_us = match copy_timestamps {
+        true => i64::from(timeline.offset_us),
+        false => -start_us,
+    };
+    let picture_us = summary.as_ref().map(|summary| {
+        let Grid {
+            timebase, origin, ..
+        } = summary.grid;
+        timebase.rescale_nearest(origin, Timebase::MICROS) + later_us
+    });
     let audio: Vec<AudioPlan> = info
         .audio
         .iter()
-        .flat_map(|stream| audio_plans(profile, stream, seconds, &mut notes))
+        .flat_map(|stream| audio_plans(profile, stream, seconds, picture_us, &mut notes))
         .collect();
     let video = info.video.zip(summary).map(|(stream, summary)| {
         notes.extend(colour::assumption(&stream));
@@ -129,76 +142,20 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
         video,
         audio,
         title: info.title,
-        chapters: on_timeline(info.chapters, &timeline, copy_timestamps, start_us),
+        chapters: moved(info.chapters, later_us),
         timeline,
         notes,
     }
 }
 
-/// Moves chapters from the source's own times to those that runs give its frames and samples: where
-/// timestamps are not kept, runs count from the earliest stream.
-fn on_timeline(
-    mut chapters: Vec<Chapter>,
-    timeline: &Timeline,
-    copy_timestamps: bool,
-    start_us: i64,
-) -> Vec<Chapter> {
-    let later_us = match copy_timestamps {
-        true => i64::from(timeline.offset_us),
-        false => -start_us,
-    };
+/// Moves chapters by `later_us` microseconds.
+fn moved(mut chapters: Vec<Chapter>, later_us: i64) -> Vec<Chapter> {
     for chapter in &mut chapters {
         chapter.start_us += later_us;
         chapter.end_us += later_us;
     }
     chapters
 }
-
-/// The output tracks of one of the source's, the one for every player first.
-fn audio_plans(
-    profile: &Profile,
-    stream: &AudioStream,
-    seconds: f64,
-    notes: &mut Vec<String>,
-) -> Vec<AudioPlan> {
-    let Some(settings) = &profile.audio else {
-        return Vec::new();
-    };
-    let own = deliverable(settings.codec, stream);
-    let is_wide = own.channels > 2;
-    let plan = |stream: AudioStream, layout: &str, channels| AudioPlan {
-        kbps: audio_kbps(settings, channels),
-        cost_ms: audio_ms(seconds, stream.channels),
-        layout: Some(layout.to_owned()),
-        stream,
-        settings: settings.clone(),
-    };
-    match settings.channels {
-        Channels::Stereo if is_wide => vec![plan(stream.clone(), STEREO, 2)],
-        Channels::StereoAndSource if is_wide => {
-            notes.extend(own.note);
-            let titled = |name: &str, default| AudioStream {
-                title: Some(match &stream.title {
-                    Some(title) => format!("{title} ({name})"),
-                    None => name.to_owned(),
-                }),
-                default,
-                ..stream.clone()
-            };
-            vec![
-                plan(titled("stereo", stream.default), STEREO, 2),
-                plan(titled(own.layout, false), own.layout, own.channels),
-            ]
-        }
-        Channels::Source | Channels::Stereo | Channels::StereoAndSource => {
-            notes.extend(own.note);
-            vec![plan(stream.clone(), own.layout, own.channels)]
-        }
-    }
-}
-
-/// The layout that every player plays.
-const STEREO: &str = "stereo";
 
 /// How long the picture lasts, in which a long gap counts as a short one: a timestamp that is far off
 /// is no sign of as much sound.
