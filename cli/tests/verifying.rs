@@ -195,6 +195,48 @@ fn sound_of_every_codec_is_verified_wherever_it_begins() {
     }
 }
 
+/// Outputs without loss are held against the source's own frames: scaled, padded and turned as they
+/// are, but not as much as a dot apart.
+#[test]
+fn an_output_without_loss_shows_what_the_source_shows() {
+    let dir = folder();
+    let joined = {
+        let a = made("a.ts", &[picture("160x120", "25", "2"), words(QUICK)]);
+        let b = made("b.ts", &[picture("120x160", "25", "2"), words(QUICK)]);
+        let bytes = [std::fs::read(a).unwrap(), std::fs::read(b).unwrap()].concat();
+        let path = dir.path().join("turns.ts");
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let rgb = words(&["-c:v", "libx264rgb", "-qp", "0", "-preset", "ultrafast"]);
+    let rgb = made("rgb.mkv", &[picture("161x121", "25", "2"), rgb]);
+    for (name, source) in [("turned", joined), ("rgb", rgb)] {
+        let out = dir.path().join(name);
+        run(transcode(&source, &out, "lossless").args(["--window", "1"])).ended(0);
+        let mut command = reelmill();
+        command.arg("verify").arg(&out).arg("--source").arg(&source);
+        run(&mut command).ended(0);
+
+        // A dot on the last frame, and a certificate that vouches for it.
+        let spoilt = Spoilt::new(&out);
+        let output = "output_lossless.mp4";
+        let video = certificate(&out)["outputs"][0]["video"].clone();
+        let last = video["frames"].as_u64().unwrap() - 1;
+        let timescale = video["timebase"][1].to_string();
+        let dot = format!("drawbox=w=2:h=2:c=gray:t=fill:enable=eq(n\\,{last})");
+        let mut ffmpeg = program("ffmpeg");
+        ffmpeg.args(["-v", "error", "-y", "-i"]).arg(out.join(output));
+        ffmpeg.args(["-vf", &dot, "-c:v", "libx264", "-qp", "0", "-bf", "0"]);
+        ffmpeg.args(["-preset", "ultrafast", "-fps_mode", "passthrough"]);
+        ffmpeg.args(["-video_track_timescale", &timescale]);
+        ffmpeg.arg("-an").arg(spoilt.at(output));
+        run(&mut ffmpeg).ended(0);
+        spoilt.certify_bytes(output);
+        let frame = format!("frame {last} is not the source's");
+        spoilt.is_found(Some(&source), &[output, "without loss", &frame]);
+    }
+}
+
 #[test]
 fn a_flipped_byte_is_found_in_every_file() {
     for name in snapshot(&finished().seams)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256;
 use crate::id::JobId;
-use crate::manifest::Proof;
+use crate::manifest::{FrameChanges, Proof, RenditionPlan};
 use crate::marker::SeamFrame;
 use crate::media_info::{AudioStream, VideoStream};
 use crate::opening::Opening;
@@ -46,6 +46,9 @@ pub struct Certificate {
     pub timeline: Timeline,
     /// What became of interlaced frames, should the source have any, before frames were hashed.
     pub deinterlaced: Deinterlace,
+    /// Which properties of the source's frames change on the way.
+    #[serde(default, skip_serializing_if = "FrameChanges::is_none")]
+    pub changes: FrameChanges,
     /// Every chunk in order of time.
     pub chunks: Vec<CertifiedChunk>,
     /// Every file delivered but this one.
@@ -137,6 +140,10 @@ pub struct CertifiedVideo {
     pub last_pts: i64,
     /// From the first frame to the end of the last.
     pub duration: i64,
+    /// How its frames were made, where they are encoded without loss: then they can be held against
+    /// the source's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lossless: Option<RenditionPlan>,
 }
 
 /// An audio track of a delivered file.

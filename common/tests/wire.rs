@@ -224,6 +224,7 @@ fn manifest() -> Manifest {
             stream: track(),
             settings: profile.audio.clone().unwrap(),
             layout: Some("stereo".to_owned()),
+            begins_us: Some(1_400_000),
             kbps: Some(128),
             cost_ms: 144,
         }],
@@ -393,6 +394,7 @@ fn certificate() {
         first_pts: 0,
         last_pts: 50_688,
         duration: 51_200,
+        lossless: None,
     };
     let certificate = Certificate {
         version: certificate::VERSION,
@@ -414,6 +416,7 @@ fn certificate() {
         copy_timestamps: true,
         timeline: timeline(),
         deinterlaced: Deinterlace::Off,
+        changes: FrameChanges::default(),
         chunks: vec![CertifiedChunk {
             index: 0,
             generation: 0,

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::time::Duration;
 
+use reelmill_common::manifest::{FrameChanges, RenditionPlan};
 use reelmill_common::marker::SeamFrame;
 use reelmill_common::media_info::VideoStream;
 use reelmill_common::profile::Deinterlace;
@@ -14,11 +15,12 @@ use crate::error::MediaError;
 use crate::input::Input;
 use crate::interlace::filters;
 use crate::process::{Ended, Invocation, Limits, run};
+use crate::scale;
 use crate::timeline::{before_input, others};
 use crate::tools::Tools;
 
 /// A picture to decode from its first frame to its last.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct DecodeRequest<'a> {
     /// The source.
     pub input: &'a Input,
@@ -33,6 +35,9 @@ pub struct DecodeRequest<'a> {
     /// As when it was encoded: what became of interlaced frames, and the picture as the probe found
     /// it. `None` takes all frames as they are.
     pub deinterlace: Option<(Deinterlace, &'a VideoStream)>,
+    /// The rendition whose frames are wanted, before they are encoded, and what changes within the
+    /// source. `None` takes frames as they are decoded; so does `deinterlace` being `None`.
+    pub rendition: Option<(FrameChanges, &'a RenditionPlan)>,
 }
 
 impl DecodeRequest<'_> {
@@ -54,6 +59,12 @@ impl DecodeRequest<'_> {
                 (deinterlace, filters(self.timebase, deinterlace, source))
             }
             None => (Deinterlace::Off, format!("settb={}", self.timebase)),
+        };
+        let filters = match (self.rendition, self.deinterlace) {
+            (Some((changes, rendition)), Some((_, source))) => {
+                format!("{filters},{}", scale::filters(source, changes, rendition))
+            }
+            _ => filters,
         };
         if deinterlace != Deinterlace::Off {
             // As when it was encoded: the deinterlacer must not begin anew.

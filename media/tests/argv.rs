@@ -286,6 +286,7 @@ fn an_audio_track() {
             channels: Channels::Source,
         },
         layout: Some("5.1".to_owned()),
+        begins_us: None,
         kbps: Some(384),
         cost_ms: 1000,
     };
@@ -365,6 +366,7 @@ fn looking_at_a_source() {
         copy_timestamps: true,
         timeline: timeline(),
         deinterlace: Some((Deinterlace::Frames, &picture(720, 576, (64, 45)))),
+        rendition: None,
     };
     assert_golden("decode", &decode.args(&current()));
     let listen = ListenRequest {

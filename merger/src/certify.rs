@@ -8,8 +8,8 @@ use reelmill_common::certificate::{
 use reelmill_common::digest::Hasher;
 use reelmill_common::job::Phase;
 use reelmill_common::key;
-use reelmill_common::manifest::{Manifest, Revision};
-use reelmill_common::profile::Deinterlace;
+use reelmill_common::manifest::{Manifest, RenditionPlan, Revision};
+use reelmill_common::profile::{Deinterlace, Rate};
 use reelmill_stage::{StageError, scratch_folder};
 use reelmill_store::StoreError;
 
@@ -143,6 +143,11 @@ fn certificate(
             .video
             .as_ref()
             .map_or(Deinterlace::Off, |video| video.deinterlace),
+        changes: manifest
+            .video
+            .as_ref()
+            .map(|video| video.changes)
+            .unwrap_or_default(),
         chunks: certified_chunks(parts),
         outputs: progressive.chain(packaged).collect(),
         complaints: parts
@@ -235,6 +240,7 @@ fn progressive(
             first_pts: track.first_pts?,
             last_pts: track.last_pts?,
             duration: track.duration,
+            lossless: lossless(plan),
         })
     });
     CertifiedOutput {
@@ -255,7 +261,13 @@ fn joined_video(picture: &Picture) -> CertifiedVideo {
         first_pts: joined.first_pts,
         last_pts: joined.last_pts,
         duration: joined.end - joined.first_pts,
+        lossless: lossless(&picture.plan),
     }
+}
+
+/// A rendition's plan, where it is encoded without loss.
+fn lossless(plan: &RenditionPlan) -> Option<RenditionPlan> {
+    (plan.settings.rate == Rate::Lossless).then(|| plan.clone())
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Vec<u8>, StageError> {

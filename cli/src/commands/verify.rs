@@ -4,22 +4,23 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use reelmill_common::certificate::{Certificate, CertifiedOutput, CertifiedVideo};
-use reelmill_common::digest::Hasher;
-use reelmill_common::manifest::Proof;
 use reelmill_common::marker::SeamFrame;
 use reelmill_common::{JobId, Sha256, Timeline};
 use reelmill_media::decode::{DecodeRequest, decode};
-use reelmill_media::encode::Increasing;
 use reelmill_media::listen::{ListenRequest, listen};
-use reelmill_media::mp4::{Track, TrackKind, inspect};
+use reelmill_media::mp4::inspect;
 use reelmill_media::{Input, Tools};
 use serde::Serialize;
 
-use super::source_file;
+use self::source::{Fingerprints, Lossless};
+use self::tables::audio_as_certified;
 use crate::args::{ToolArgs, VerifyArgs};
 use crate::failure::{Exit, Failure, io};
 use crate::folder::{CERTIFICATE, read_certificate};
 use crate::report::{FailureReport, noted, print_json, print_line};
+
+mod source;
+mod tables;
 
 /// What a verification found.
 #[derive(Debug, Serialize)]
@@ -145,6 +146,7 @@ impl Check {
             problems: Vec::new(),
             notes: self.certificate.notes.clone(),
         };
+        let mut lossless = Vec::new();
         for output in &self.certificate.outputs {
             findings.files += 1;
             if let Some(problem) = self.bytes(output) {
@@ -157,7 +159,14 @@ impl Check {
             };
             if let Some(video) = &output.video {
                 match self.picture(output, video).await {
-                    Ok(frames) => decoded.frames = frames,
+                    Ok(frames) => {
+                        decoded.frames = video.frames;
+                        lossless.extend(video.lossless.clone().map(|rendition| Lossless {
+                            path: output.path.clone(),
+                            rendition,
+                            frames,
+                        }));
+                    }
                     Err(problem) => findings.problems.push(problem),
                 }
             }
@@ -191,7 +200,9 @@ impl Check {
             }
         }
         if let Some(source) = source {
-            findings.source_frames = self.source(source, &mut findings.problems).await?;
+            findings.source_frames = self
+                .source(source, &lossless, &mut findings.problems)
+                .await?;
         }
         if !findings.problems.is_empty() {
             findings.status = "failed";
@@ -219,12 +230,13 @@ impl Check {
         }
     }
 
-    /// Decodes every frame of an output: number, first and last time.
+    /// Decodes every frame of an output: number, first and last time. Gives what the frames of one
+    /// without loss show; of the others none is kept.
     async fn picture(
         &self,
         output: &CertifiedOutput,
         video: &CertifiedVideo,
-    ) -> Result<u64, String> {
+    ) -> Result<Fingerprints, String> {
         let name = &output.path;
         let input = Input::file(self.dir.join(name));
         let timeline = Timeline::default();
@@ -235,7 +247,9 @@ impl Check {
             copy_timestamps: true,
             timeline: &timeline,
             deinterlace: None,
+            rendition: None,
         };
+        let mut shown = Fingerprints::default();
         let (mut frames, mut first, mut last, mut backwards) = (0_u64, None, None, None);
         let decoded = decode(
             &self.tools,
@@ -244,6 +258,9 @@ impl Check {
             &mut |frame: SeamFrame| {
                 if last.is_some_and(|last| frame.pts <= last) {
                     backwards.get_or_insert(frames);
+                }
+                if video.lossless.is_some() {
+                    shown.add(&frame);
                 }
                 frames += 1;
                 first.get_or_insert(frame.pts);
@@ -270,7 +287,7 @@ impl Check {
         if ours != Some(span(video.first_pts, video.last_pts)) {
             return Err(format!("`{name}` does not last as long as certified"));
         }
-        Ok(frames)
+        Ok(shown)
     }
 
     /// Holds an output's tables against the certificate, then decodes every audio track: what the
@@ -310,215 +327,4 @@ impl Check {
         }
         Ok(samples)
     }
-
-    /// Decodes the source once, in one go, and holds every chunk against it.
-    async fn source(&self, path: &Path, problems: &mut Vec<String>) -> Result<u64, Failure> {
-        let certified = &self.certificate.source;
-        let (absolute, _) = source_file(path)?;
-        let mut file = std::fs::File::open(path).map_err(io("read", path))?;
-        let (sha256, _) = Sha256::of_reader(&mut file).map_err(io("read", path))?;
-        if sha256 != certified.sha256 {
-            problems.push(format!(
-                "`{}` is not the source that the certificate names",
-                path.display()
-            ));
-            return Ok(0);
-        }
-        let Some(stream) = &certified.video else {
-            return Ok(0);
-        };
-        let input = Input::file(absolute).opened(self.certificate.opening);
-        let deinterlace = self.certificate.deinterlaced;
-        let request = DecodeRequest {
-            input: &input,
-            stream: Some(stream.index),
-            timebase: deinterlace
-                .ticks(stream.timebase)
-                .unwrap_or(stream.timebase),
-            copy_timestamps: self.certificate.copy_timestamps,
-            timeline: &self.certificate.timeline,
-            deinterlace: Some((deinterlace, stream)),
-        };
-        let mut compare = Compare::new(&self.certificate);
-        let mut frames = 0;
-        decode(&self.tools, &request, &self.scratch, &mut |frame| {
-            frames += 1;
-            compare.frame(&frame);
-        })
-        .await?;
-        compare.finish(problems);
-        Ok(frames)
-    }
 }
-
-/// Holds what an output's tables say against its certificate: picture size, number of audio tracks,
-/// what each is and how long. Gives what the tables promise of each audio track.
-fn audio_as_certified(tracks: &[Track], output: &CertifiedOutput) -> Result<Vec<Promised>, String> {
-    let name = &output.path;
-    let of = |kind| tracks.iter().filter(move |track| track.kind == kind);
-    if let Some(video) = &output.video
-        && let Some(track) = of(TrackKind::Video).next()
-        && (track.width, track.height) != (video.width, video.height)
-    {
-        return Err(format!(
-            "`{name}` is {}x{}, {}x{} is certified",
-            track.width, track.height, video.width, video.height
-        ));
-    }
-    let (ours, theirs) = (of(TrackKind::Audio).count(), output.audio.len());
-    if ours != theirs {
-        return Err(format!(
-            "`{name}` has {ours} audio tracks, {theirs} are certified"
-        ));
-    }
-    let mut audio = Vec::new();
-    for (track, certified) in of(TrackKind::Audio).zip(&output.audio) {
-        let number = certified.track;
-        let same =
-            track.channels == certified.channels && track.sample_rate == certified.sample_rate;
-        let Some(delay) = delay(&track.codec).filter(|_| same) else {
-            return Err(format!(
-                "audio track {number} of `{name}` is not the one certified"
-            ));
-        };
-        let samples = track.duration - delay;
-        if u64::try_from(samples) != Ok(certified.samples) {
-            return Err(format!(
-                "audio track {number} of `{name}` has {samples} samples, {} are certified",
-                certified.samples
-            ));
-        }
-        audio.push(Promised {
-            packets: track.samples,
-            duration: track.duration,
-            delay,
-        });
-    }
-    Ok(audio)
-}
-
-/// What the tables of an audio track promise.
-#[derive(Clone, Copy, Debug)]
-struct Promised {
-    packets: u64,
-    /// In samples, with the encoder's delay.
-    duration: i64,
-    delay: i64,
-}
-
-impl Promised {
-    /// Compares the durations of all packets with what they decode to: a packet that is said to last
-    /// longer than its samples is a hole, and what follows is played early.
-    fn lasts_as_long_as(self, decoded: u64) -> Result<(), String> {
-        let decoded = i64::try_from(decoded).unwrap_or(i64::MAX);
-        // An edit list may hide the delay, and only a part of the last packet be meant to be heard.
-        let packet = self.duration / i64::try_from(self.packets).unwrap_or(1).max(1) + 1;
-        let shortest = self.duration - self.delay - 2 * packet;
-        let longest = self.duration + 2 * packet;
-        if (shortest..=longest).contains(&decoded) {
-            return Ok(());
-        }
-        Err(format!(
-            "decodes to {decoded} samples, but its packets are said to last {}",
-            self.duration
-        ))
-    }
-}
-
-/// Samples that an encoder puts before the first one; `None` for a codec that reelmill does not make.
-/// It is the codec's: what an edit list hides of it depends on when the track begins.
-fn delay(codec: &str) -> Option<i64> {
-    match codec {
-        "fLaC" => Some(0),
-        "Opus" => Some(312),
-        "mp4a.40.2" => Some(1024),
-        _ => None,
-    }
-}
-
-/// What was decoded of one chunk.
-#[derive(Default)]
-struct Seen {
-    frames: u64,
-    /// Frames are delivered at later and later times, whatever they were decoded with.
-    times: Increasing,
-    /// Of the times at which they are delivered.
-    pts: Hasher,
-    /// Of the times and pictures that were decoded.
-    hashes: Hasher,
-}
-
-/// Sequentially decoded frames against the chunks of a certificate.
-struct Compare<'a> {
-    certificate: &'a Certificate,
-    seen: Vec<Seen>,
-    /// Seam frames that came out otherwise, by chunk.
-    seams: Vec<(usize, i64)>,
-}
-
-impl<'a> Compare<'a> {
-    fn new(certificate: &'a Certificate) -> Self {
-        let seen = certificate
-            .chunks
-            .iter()
-            .map(|_| Default::default())
-            .collect();
-        Self {
-            certificate,
-            seen,
-            seams: Vec::new(),
-        }
-    }
-
-    fn frame(&mut self, frame: &SeamFrame) {
-        for (at, chunk) in self.certificate.chunks.iter().enumerate() {
-            let near = chunk.start_seam.iter().chain(&chunk.end_seam);
-            // Several may have been decoded with one time.
-            let mut here = near.filter(|seam| seam.pts == frame.pts).peekable();
-            if here.peek().is_some() && here.all(|seam| seam.hash != frame.hash) {
-                self.seams.push((at, frame.pts));
-            }
-            if !chunk.window.contains(frame.pts) {
-                continue;
-            }
-            if let Some(seen) = self.seen.get_mut(at) {
-                seen.frames += 1;
-                let pts = seen.times.next(frame.pts);
-                seen.pts.update(format!("{pts}\n").as_bytes());
-                let decoded = format!("{} {}\n", frame.pts, frame.hash);
-                seen.hashes.update(decoded.as_bytes());
-            }
-        }
-    }
-
-    fn finish(self, problems: &mut Vec<String>) {
-        for (at, pts) in self.seams {
-            problems.push(format!(
-                "chunk {at}: the source decodes to another picture at {pts}"
-            ));
-        }
-        let every_frame = self.certificate.proof == Proof::EveryFrame;
-        for (chunk, seen) in self.certificate.chunks.iter().zip(self.seen) {
-            let Seen {
-                frames,
-                pts,
-                hashes,
-                ..
-            } = seen;
-            let name = format!("chunk {} ({})", chunk.index, chunk.window);
-            if frames != chunk.frames {
-                let certified = chunk.frames;
-                problems.push(format!(
-                    "{name}: the source has {frames} frames, {certified} are certified"
-                ));
-            } else if pts.finish().0 != chunk.pts_digest {
-                problems.push(format!("{name}: the source's frames are at other times"));
-            } else if every_frame && Some(hashes.finish().0) != chunk.frames_digest {
-                problems.push(format!("{name}: the source decodes to other pictures"));
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -11,7 +11,7 @@ fn frame(pts: i64, hash: &str) -> SeamFrame {
 /// The problems of one chunk that delivered frames at these times, when the source decodes to
 /// others.
 fn problems(delivered: &[i64], decoded: &[SeamFrame], seam: &[SeamFrame]) -> Vec<String> {
-    let golden = include_str!("../../../../common/tests/golden/certificate_v1.json");
+    let golden = include_str!("../../../../../common/tests/golden/certificate_v1.json");
     let mut certificate: Certificate = serde_json::from_str(golden).unwrap();
     let chunk = &mut certificate.chunks[0];
     let mut digest = Hasher::default();
@@ -58,4 +58,24 @@ fn packets_that_last_longer_than_their_samples_are_found() {
     let hole = promised(384_000 + 4 * 48_000).lasts_as_long_as(384_000);
     assert!(hole.unwrap_err().contains("said to last 576000"));
     assert!(promised(200_000).lasts_as_long_as(384_000).is_err());
+}
+
+#[test]
+fn the_first_frame_that_differs_is_named() {
+    let shown = |hashes: &[&str]| {
+        let mut shown = Fingerprints::default();
+        for hash in hashes {
+            shown.add(&frame(0, &format!("{hash}{:030}", 0)));
+        }
+        shown
+    };
+    let source = shown(&["0a", "0b", "0c"]);
+    assert_eq!(source.first_difference(&source), None);
+    assert_eq!(
+        source.first_difference(&shown(&["0a", "ff", "0c"])),
+        Some(1)
+    );
+    assert_eq!(source.first_difference(&shown(&["0a", "0b"])), Some(2));
+    let nothing_told = shown(&["--"]);
+    assert_eq!(nothing_told.first_difference(&nothing_told), Some(0));
 }
