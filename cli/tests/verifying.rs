@@ -225,7 +225,9 @@ fn an_output_without_loss_shows_what_the_source_shows() {
         let timescale = video["timebase"][1].to_string();
         let dot = format!("drawbox=w=2:h=2:c=gray:t=fill:enable=eq(n\\,{last})");
         let mut ffmpeg = program("ffmpeg");
-        ffmpeg.args(["-v", "error", "-y", "-i"]).arg(out.join(output));
+        ffmpeg
+            .args(["-v", "error", "-y", "-i"])
+            .arg(out.join(output));
         ffmpeg.args(["-vf", &dot, "-c:v", "libx264", "-qp", "0", "-bf", "0"]);
         ffmpeg.args(["-preset", "ultrafast", "-fps_mode", "passthrough"]);
         ffmpeg.args(["-video_track_timescale", &timescale]);

@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use reelmill_common::Timebase;
 use reelmill_common::media_info::{AudioStream, Chapter, Colour, VideoStream};
-use serde::Deserialize;
 
 use crate::error::MediaError;
 use crate::input::Input;
 use crate::process::{Invocation, Limits, capture};
 use crate::tools::Tools;
 
+mod report;
 mod unkept;
 
+use report::{
+    Report, ReportedChapter, Stream, clock, hexadecimal, is_language, ratio, rotation, seconds,
+    timebase, us, words,
+};
 use unkept::{needs_dolby_vision, unkept};
 
 /// Bounds for reading a header and the first packets. A header that is made to take long runs into
@@ -287,15 +291,6 @@ fn found(stream: &Stream, format: &str) -> Found {
     }
 }
 
-fn is_language(text: &str) -> bool {
-    !text.is_empty() && text != "und"
-}
-
-/// Reads `0x1011`.
-fn hexadecimal(text: &str) -> Option<u32> {
-    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
-}
-
 /// Whether the container says that a stream is encrypted. ffmpeg 5.1 gives an encrypted track of an
 /// MP4 the tag of its codec, and tells of the encryption by side data only.
 fn is_encrypted(stream: &Stream, format: &str) -> bool {
@@ -388,29 +383,6 @@ fn audio(stream: &Stream) -> Option<AudioStream> {
 /// A chapter list holds this many; a film has some thirty.
 const MOST_CHAPTERS: usize = 1000;
 
-/// Characters of a title that are kept.
-const LONGEST_TITLE: usize = 500;
-
-/// A title as one line without control characters, if anything is left of it.
-fn words(text: &Option<String>) -> Option<String> {
-    let text = text.as_deref()?;
-    let kept: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(LONGEST_TITLE)
-        .collect();
-    let kept = kept.trim();
-    (!kept.is_empty()).then(|| kept.to_owned())
-}
-
-/// Microseconds of a time in seconds.
-fn us(text: &Option<String>) -> Option<i64> {
-    let seconds: f64 = text.as_ref()?.parse().ok()?;
-    // A year is longer than any source.
-    #[expect(clippy::cast_possible_truncation, reason = "bounded just before")]
-    (seconds.abs() < 31_536_000.0).then(|| (seconds * 1_000_000.0).round() as i64)
-}
-
 /// The chapters in order of time, each ending before the next begins.
 fn chapters(reported: &[ReportedChapter], notes: &mut Vec<String>) -> Vec<Chapter> {
     let mut chapters: Vec<Chapter> = reported
@@ -439,154 +411,6 @@ fn chapters(reported: &[ReportedChapter], notes: &mut Vec<String>) -> Vec<Chapte
         chapter.end_us = chapter.end_us.min(next);
     }
     chapters
-}
-
-/// Clockwise degrees to turn the picture by; ffprobe gives them counter-clockwise.
-fn rotation(stream: &Stream) -> u32 {
-    let degrees = stream
-        .side_data_list
-        .iter()
-        .find_map(|data| data.rotation)
-        .unwrap_or(0.0);
-    if !degrees.is_finite() || degrees.abs() > 360.0 {
-        return 0;
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "at most 360, checked above"
-    )]
-    let clockwise = (-degrees.round() as i64).rem_euclid(360);
-    u32::try_from(clockwise).unwrap_or(0)
-}
-
-fn ratio(text: &str, separator: char) -> Option<(u32, u32)> {
-    let (num, den) = text.split_once(separator)?;
-    let (num, den) = (num.parse().ok()?, den.parse().ok()?);
-    (num > 0 && den > 0).then_some((num, den))
-}
-
-/// Reads `12.345000`.
-fn seconds(text: &Option<String>) -> Option<Duration> {
-    Duration::try_from_secs_f64(text.as_ref()?.parse().ok()?).ok()
-}
-
-/// Reads `00:00:16.000000000`.
-fn clock(text: &str) -> Option<Duration> {
-    let mut parts = text.trim().split(':');
-    let hours: u32 = parts.next()?.parse().ok()?;
-    let minutes: u32 = parts.next()?.parse().ok()?;
-    let seconds = Duration::try_from_secs_f64(parts.next()?.parse().ok()?).ok()?;
-    let minutes = u64::from(hours) * 60 + u64::from(minutes);
-    seconds.checked_add(Duration::from_secs(minutes * 60))
-}
-
-fn timebase(text: &str) -> Option<Timebase> {
-    let (num, den) = ratio(text, '/')?;
-    Timebase::new(num, den).ok()
-}
-
-#[derive(Deserialize)]
-struct Report {
-    #[serde(default)]
-    streams: Vec<Stream>,
-    #[serde(default)]
-    format: Format,
-    #[serde(default)]
-    chapters: Vec<ReportedChapter>,
-}
-
-#[derive(Deserialize)]
-struct ReportedChapter {
-    start_time: Option<String>,
-    end_time: Option<String>,
-    #[serde(default)]
-    tags: Tags,
-}
-
-#[derive(Default, Deserialize)]
-struct Format {
-    #[serde(default)]
-    format_name: String,
-    start_time: Option<String>,
-    duration: Option<String>,
-    #[serde(default)]
-    tags: Tags,
-}
-
-#[derive(Deserialize)]
-struct Stream {
-    index: u32,
-    id: Option<String>,
-    #[serde(default)]
-    codec_type: String,
-    codec_name: Option<String>,
-    #[serde(default)]
-    codec_tag_string: String,
-    #[serde(default)]
-    codec_tag: String,
-    #[serde(default)]
-    width: u32,
-    #[serde(default)]
-    height: u32,
-    sample_aspect_ratio: Option<String>,
-    pix_fmt: Option<String>,
-    field_order: Option<String>,
-    #[serde(default)]
-    time_base: String,
-    #[serde(default)]
-    avg_frame_rate: String,
-    #[serde(default)]
-    r_frame_rate: String,
-    color_primaries: Option<String>,
-    color_transfer: Option<String>,
-    color_space: Option<String>,
-    color_range: Option<String>,
-    sample_rate: Option<String>,
-    duration: Option<String>,
-    #[serde(default)]
-    channels: u32,
-    channel_layout: Option<String>,
-    #[serde(default)]
-    disposition: Disposition,
-    #[serde(default)]
-    tags: Tags,
-    #[serde(default)]
-    side_data_list: Vec<SideData>,
-}
-
-#[derive(Default, Deserialize)]
-struct Disposition {
-    #[serde(default)]
-    attached_pic: u8,
-    #[serde(default)]
-    default: u8,
-    #[serde(default)]
-    still_image: u8,
-    #[serde(default)]
-    timed_thumbnails: u8,
-}
-
-#[derive(Default, Deserialize)]
-struct Tags {
-    language: Option<String>,
-    title: Option<String>,
-    #[serde(rename = "DURATION")]
-    duration: Option<String>,
-    #[serde(rename = "DURATION-eng")]
-    duration_eng: Option<String>,
-    /// The key of an encrypted WebM track.
-    enc_key_id: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct SideData {
-    side_data_type: Option<String>,
-    rotation: Option<f64>,
-    dv_profile: Option<u32>,
-    dv_bl_signal_compatibility_id: Option<u32>,
-    /// How two views share a frame.
-    #[serde(rename = "type")]
-    kind: Option<String>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a source says of its picture that no output carries.
 
-use super::{SideData, Stream};
+use super::report::{SideData, Stream};
 
 /// Whether the picture's samples are Dolby's ICtCp: profile 5, and 4 and 8 without a compatible base
 /// layer. Other programs show them in green and violet.

@@ -90,3 +90,23 @@ fn delay(codec: &str) -> Option<i64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_that_last_longer_than_their_samples_are_found() {
+        let promised = |duration| Promised {
+            packets: 375,
+            duration,
+            delay: 1024,
+        };
+        assert!(promised(384_000).lasts_as_long_as(384_000).is_ok());
+        // An edit list hides the delay, and the last packet is decoded whole.
+        assert!(promised(384_000).lasts_as_long_as(383_488).is_ok());
+        let hole = promised(384_000 + 4 * 48_000).lasts_as_long_as(384_000);
+        assert!(hole.unwrap_err().contains("said to last 576000"));
+        assert!(promised(200_000).lasts_as_long_as(384_000).is_err());
+    }
+}

@@ -46,21 +46,6 @@ fn frames_that_were_given_later_times_are_as_certified() {
 }
 
 #[test]
-fn packets_that_last_longer_than_their_samples_are_found() {
-    let promised = |duration| Promised {
-        packets: 375,
-        duration,
-        delay: 1024,
-    };
-    assert!(promised(384_000).lasts_as_long_as(384_000).is_ok());
-    // An edit list hides the delay, and the last packet is decoded whole.
-    assert!(promised(384_000).lasts_as_long_as(383_488).is_ok());
-    let hole = promised(384_000 + 4 * 48_000).lasts_as_long_as(384_000);
-    assert!(hole.unwrap_err().contains("said to last 576000"));
-    assert!(promised(200_000).lasts_as_long_as(384_000).is_err());
-}
-
-#[test]
 fn the_first_frame_that_differs_is_named() {
     let shown = |hashes: &[&str]| {
         let mut shown = Fingerprints::default();
