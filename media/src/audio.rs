@@ -181,7 +181,7 @@ pub async fn encode(
     dir: &Path,
 ) -> Result<EncodedAudio, MediaError> {
     let rate = request.plan.stream.sample_rate;
-    let mut observer = Observer::new(rate);
+    let mut observer = Observer::new(&request.plan.stream.codec, rate);
     let invocation = request.invocation(tools, dir, request.args());
     let ended = run(invocation, &mut |line| observer.line(line)).await;
     let observed = observer.finish();

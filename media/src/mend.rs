@@ -243,7 +243,7 @@ async fn places(
     args.extend(["-filter_complex".into(), graph.into()]);
     args.extend(["-map", "[seen]", "-f", "null", "-"].map(OsString::from));
     args.extend(request.others());
-    let mut observer = Observer::of_one_format(format.rate);
+    let mut observer = Observer::of_one_format(&request.plan.stream.codec, format.rate);
     let invocation = request.invocation(tools, dir, args);
     run(invocation, &mut |line| observer.line(line)).await?;
     Ok(observer.finish().placed)

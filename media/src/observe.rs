@@ -34,9 +34,9 @@ pub(crate) struct Observer {
 
 impl Observer {
     /// For a graph whose blocks have the source's format.
-    pub(crate) fn new(rate: u32) -> Self {
+    pub(crate) fn new(codec: &str, rate: u32) -> Self {
         Self {
-            placement: Placement::new(rate),
+            placement: Placement::new(codec, rate),
             block: (false, None),
             times: VecDeque::new(),
             lengths: VecDeque::new(),
@@ -47,10 +47,10 @@ impl Observer {
     }
 
     /// For a graph that converts every block to one format.
-    pub(crate) fn of_one_format(rate: u32) -> Self {
+    pub(crate) fn of_one_format(codec: &str, rate: u32) -> Self {
         Self {
             through_changes: true,
-            ..Self::new(rate)
+            ..Self::new(codec, rate)
         }
     }
 
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn times_and_lengths_are_paired() {
-        let mut observer = Observer::new(1000);
+        let mut observer = Observer::new("aac", 1000);
         let lines = [
             block(0, "500", 20),
             block(1, "520", 20),
@@ -128,8 +128,8 @@ mod tests {
     #[test]
     fn a_graph_that_begins_again_is_a_change() {
         let lines = [block(0, "0", 20), block(1, "20", 20), block(0, "140", 20)].concat();
-        let mut observer = Observer::new(1000);
-        let mut through = Observer::of_one_format(1000);
+        let mut observer = Observer::new("aac", 1000);
+        let mut through = Observer::of_one_format("aac", 1000);
         for line in &lines {
             observer.line(line);
             through.line(line);

@@ -13,6 +13,11 @@ use std::collections::VecDeque;
 /// voice, and less than a lost packet of any common codec (Opus 20 ms, AAC 21 ms).
 const TOLERANCE_MS: i64 = 15;
 
+/// Samples by which the times of Vorbis go to and fro: a block is timed as if it had the length of the
+/// one before it, and the two lengths that encoders use give 2048 and 256 samples, of which half are
+/// shared by neighbours. A lost long block is 1024.
+const VORBIS_TOLERANCE: i64 = 1000;
+
 /// How long a displacement must last, in milliseconds of sound.
 const LASTING_MS: i64 = 1000;
 
@@ -86,6 +91,8 @@ struct Block {
 #[derive(Debug)]
 pub(crate) struct Placement {
     rate: i64,
+    /// Samples by which a block may be out of place.
+    tolerance: i64,
     pending: VecDeque<Block>,
     /// Samples in `pending`.
     ahead: i64,
@@ -99,11 +106,17 @@ pub(crate) struct Placement {
 }
 
 impl Placement {
-    /// An empty track in samples of a rate.
+    /// An empty track of a codec, as ffmpeg names it, in samples of a rate.
     #[must_use]
-    pub(crate) fn new(rate: u32) -> Self {
+    pub(crate) fn new(codec: &str, rate: u32) -> Self {
+        let rate = i64::from(rate);
+        let usual = rate * TOLERANCE_MS / 1000;
         Self {
-            rate: i64::from(rate),
+            rate,
+            tolerance: match codec {
+                "vorbis" => usual.max(VORBIS_TOLERANCE),
+                _ => usual,
+            },
             pending: VecDeque::new(),
             ahead: 0,
             head: 0,
@@ -154,7 +167,7 @@ impl Placement {
             self.take(dropped);
             return;
         }
-        let tolerance = self.rate * TOLERANCE_MS / 1000;
+        let tolerance = self.tolerance;
         let off = first.pts.saturating_sub(self.head);
         if off.abs() > tolerance && self.placed.edits.len() < MOST_EDITS {
             let lasting = self.lasting(off);
@@ -213,7 +226,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn placed(rate: u32, blocks: impl IntoIterator<Item = (i64, i64)>) -> Placed {
-        let mut placement = Placement::new(rate);
+        let mut placement = Placement::new("opus", rate);
         for (pts, samples) in blocks {
             placement.push(Some(pts), samples);
         }
@@ -283,6 +296,20 @@ mod tests {
         assert_eq!(placed(48_000, blocks).edits, []);
     }
 
+    /// As libvorbis makes it: long blocks for seconds, timed late by what a short one is shorter.
+    #[test]
+    fn vorbis_goes_to_and_fro() {
+        let blocks = |codec| {
+            let mut placement = Placement::new(codec, 44_100);
+            for n in 0..600_i64 {
+                let late = if (200..400).contains(&n) { 900 } else { 0 };
+                placement.push(Some(n * 1024 + late), 1024);
+            }
+            placement.finish().edits.len()
+        };
+        assert_eq!((blocks("vorbis"), blocks("opus")), (0, 2));
+    }
+
     #[test]
     fn a_broken_time_is_no_hole() {
         let mut blocks = packets(300, |_| false);
@@ -312,7 +339,7 @@ mod tests {
 
     #[test]
     fn blocks_without_times_follow_one_another() {
-        let mut placement = Placement::new(48_000);
+        let mut placement = Placement::new("opus", 48_000);
         placement.push(Some(100), 960);
         for _ in 0..200 {
             placement.push(None, 960);
