@@ -37,6 +37,16 @@ fn noted(text: &str) -> usize {
     text.lines().filter(|have| *have == line).count()
 }
 
+/// A service with its data in `dir`, whose default profile is quick; and its address.
+fn service(dir: &Path) -> (Running, String) {
+    let profiles = dir.join("profiles");
+    std::fs::create_dir(&profiles).unwrap();
+    profile(&profiles);
+    let mut command = serve(&dir.join("data"));
+    command.arg("--profiles-dir").arg(&profiles);
+    started(command.args(["--default-profile", "quick"]))
+}
+
 #[test]
 fn a_folder_tells_what_it_lacks() {
     let dir = folder();
@@ -71,12 +81,7 @@ fn a_folder_tells_what_it_lacks() {
 #[test]
 fn a_job_of_a_service_tells_what_it_lacks() {
     let dir = folder();
-    let profiles = dir.path().join("profiles");
-    std::fs::create_dir(&profiles).unwrap();
-    profile(&profiles);
-    let mut command = serve(&dir.path().join("data"));
-    command.arg("--profiles-dir").arg(&profiles);
-    let (_service, url) = started(command.args(["--default-profile", "quick"]));
+    let (_service, url) = service(dir.path());
     let ask = |args: &[&str]| {
         let mut command = reelmill();
         command.env("REELMILL_SERVER", &url).args(args);
@@ -107,12 +112,7 @@ fn a_job_of_a_service_tells_what_it_lacks() {
 #[test]
 fn taking_outputs_replaces_nothing_of_others() {
     let dir = folder();
-    let profiles = dir.path().join("profiles");
-    std::fs::create_dir(&profiles).unwrap();
-    profile(&profiles);
-    let mut command = serve(&dir.path().join("data"));
-    command.arg("--profiles-dir").arg(&profiles);
-    let (_service, url) = started(command.args(["--default-profile", "quick"]));
+    let (_service, url) = service(dir.path());
     let ask = |args: &[&str]| {
         let mut command = reelmill();
         command.current_dir(dir.path());

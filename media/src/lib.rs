@@ -10,6 +10,7 @@ pub mod codec;
 pub mod decode;
 pub mod encode;
 pub mod error;
+mod ffprobe;
 mod graph;
 pub mod input;
 pub mod interlace;

@@ -9,8 +9,9 @@ use reelmill_common::Timebase;
 use reelmill_common::media_info::{AudioStream, Chapter, Colour, VideoStream};
 
 use crate::error::MediaError;
+use crate::ffprobe;
 use crate::input::Input;
-use crate::process::{Invocation, Limits, capture};
+use crate::process::{Limits, capture};
 use crate::tools::Tools;
 
 mod report;
@@ -157,20 +158,14 @@ impl Found {
 /// The arguments of a probe.
 #[must_use]
 pub fn args(input: &Input) -> Vec<OsString> {
-    let mut args: Vec<OsString> = [
-        "-hide_banner",
-        "-loglevel",
-        "repeat+level+error",
+    let shows = [
         "-show_streams",
         "-show_format",
         "-show_chapters",
         "-of",
         "json",
-    ]
-    .map(OsString::from)
-    .to_vec();
-    args.extend(input.args());
-    args
+    ];
+    ffprobe::args(&shows, input.args())
 }
 
 /// Asks ffprobe what is in a source.
@@ -178,15 +173,14 @@ pub fn args(input: &Input) -> Vec<OsString> {
 /// # Errors
 /// [`MediaError::Failed`] when it is no media that reelmill opens; other [`MediaError`]s.
 pub async fn probe(tools: &Tools, input: &Input, dir: &Path) -> Result<Probed, MediaError> {
-    let invocation = Invocation {
-        action: "read the source's header",
-        program: tools.ffprobe.clone(),
-        args: args(input),
-        dir: dir.to_path_buf(),
-        reads: input.reads(),
-        connects: input.connects(),
-        limits: LIMITS,
-    };
+    let invocation = ffprobe::invocation(
+        tools,
+        "read the source's header",
+        args(input),
+        input,
+        dir,
+        LIMITS,
+    );
     let (json, _) = capture(invocation, 16 << 20).await?;
     parse(&json)
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::MediaError;
+use crate::ffprobe;
 use crate::input::Input;
-use crate::process::{Invocation, Limits, run};
+use crate::process::{Limits, run};
 use crate::tools::Tools;
 
 /// A packet as the demuxer gives it, in the order of the file.
@@ -52,19 +53,13 @@ const LIMITS: Limits = Limits {
 /// The arguments of a scan.
 #[must_use]
 pub fn args(input: &Input) -> Vec<OsString> {
-    let mut args: Vec<OsString> = [
-        "-hide_banner",
-        "-loglevel",
-        "repeat+level+error",
+    let shows = [
         "-show_entries",
         "packet=stream_index,pts,dts,duration,size,flags:packet_side_data=side_data_type:format=nb_streams",
         "-of",
         "csv=print_section=0",
-    ]
-    .map(OsString::from)
-    .to_vec();
-    args.extend(input.args());
-    args
+    ];
+    ffprobe::args(&shows, input.args())
 }
 
 /// Gives every packet to `on_packet`; memory does not grow with the source.
@@ -77,15 +72,14 @@ pub async fn scan(
     dir: &Path,
     on_packet: &mut (dyn FnMut(Packet) + Send),
 ) -> Result<Scanned, MediaError> {
-    let invocation = Invocation {
-        action: "read the source's packets",
-        program: tools.ffprobe.clone(),
-        args: args(input),
-        dir: dir.to_path_buf(),
-        reads: input.reads(),
-        connects: input.connects(),
-        limits: LIMITS,
-    };
+    let invocation = ffprobe::invocation(
+        tools,
+        "read the source's packets",
+        args(input),
+        input,
+        dir,
+        LIMITS,
+    );
     let mut scanned = Scanned::default();
     run(invocation, &mut |line| match parse(line) {
         Some(packet) => on_packet(packet),

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::MediaError;
+use crate::ffprobe;
 use crate::input::Input;
-use crate::process::{Invocation, Limits, run};
+use crate::process::{Limits, run};
 use crate::tools::Tools;
 
 /// How many packets of a transport stream are looked at: 3.8 MB, some seconds of a broadcast.
@@ -26,10 +27,7 @@ const LIMITS: Limits = Limits {
 /// The arguments of a look at a transport stream's packets.
 #[must_use]
 pub fn args(input: &Input) -> Vec<OsString> {
-    let mut args: Vec<OsString> = [
-        "-hide_banner",
-        "-loglevel",
-        "repeat+level+error",
+    let shows = [
         "-show_entries",
         "packet=data",
         "-show_data",
@@ -39,11 +37,8 @@ pub fn args(input: &Input) -> Vec<OsString> {
         "csv=print_section=0",
         "-f",
         "mpegtsraw",
-    ]
-    .map(OsString::from)
-    .to_vec();
-    args.extend(input.args_of("mpegtsraw"));
-    args
+    ];
+    ffprobe::args(&shows, input.args_of("mpegtsraw"))
 }
 
 /// The PIDs that have scrambled packets.
@@ -55,15 +50,14 @@ pub async fn scrambled_pids(
     input: &Input,
     dir: &Path,
 ) -> Result<BTreeSet<u32>, MediaError> {
-    let invocation = Invocation {
-        action: "read the source's transport packets",
-        program: tools.ffprobe.clone(),
-        args: args(input),
-        dir: dir.to_path_buf(),
-        reads: input.reads(),
-        connects: input.connects(),
-        limits: LIMITS,
-    };
+    let invocation = ffprobe::invocation(
+        tools,
+        "read the source's transport packets",
+        args(input),
+        input,
+        dir,
+        LIMITS,
+    );
     let mut pids = BTreeSet::new();
     run(invocation, &mut |line| pids.extend(scrambled_pid(line))).await?;
     Ok(pids)

@@ -7,8 +7,9 @@ use std::time::Duration;
 use reelmill_common::media_info::VideoStream;
 
 use crate::error::MediaError;
+use crate::ffprobe;
 use crate::input::Input;
-use crate::process::{Invocation, Limits, run};
+use crate::process::{Limits, run};
 use crate::tools::Tools;
 
 /// Bounds for decoding some hundred keyframes.
@@ -49,28 +50,30 @@ pub enum Looks {
 pub fn args(input: &Input, stream: &VideoStream, looks: &Looks) -> Vec<OsString> {
     let entries =
         "frame=best_effort_timestamp,width,height,sample_aspect_ratio,color_space:frame_side_data=";
-    let mut args: Vec<OsString> = ["-hide_banner", "-loglevel", "repeat+level+error"]
-        .map(OsString::from)
-        .to_vec();
-    args.extend(["-select_streams".into(), stream.index.to_string().into()]);
-    args.extend(
-        [
-            "-skip_frame",
-            "nokey",
-            "-threads",
-            "1",
-            "-show_entries",
-            entries,
-        ]
-        .map(OsString::from),
-    );
-    args.extend(["-of", "compact=p=0"].map(OsString::from));
-    if let Looks::At(times) = looks {
-        let intervals: Vec<String> = times.iter().map(|at| format!("{at:.3}%+#1")).collect();
-        args.extend(["-read_intervals".into(), intervals.join(",").into()]);
+    let stream = stream.index.to_string();
+    let intervals = match looks {
+        Looks::All => None,
+        Looks::At(times) => {
+            let each: Vec<String> = times.iter().map(|at| format!("{at:.3}%+#1")).collect();
+            Some(each.join(","))
+        }
+    };
+    let mut shows = vec![
+        "-select_streams",
+        &stream,
+        "-skip_frame",
+        "nokey",
+        "-threads",
+        "1",
+        "-show_entries",
+        entries,
+        "-of",
+        "compact=p=0",
+    ];
+    if let Some(intervals) = &intervals {
+        shows.extend(["-read_intervals", intervals]);
     }
-    args.extend(input.args());
-    args
+    ffprobe::args(&shows, input.args())
 }
 
 /// Gives each keyframe to `on_keyframe`. One that cannot be decoded is passed over.
@@ -85,15 +88,14 @@ pub async fn look(
     dir: &Path,
     on_keyframe: &mut (dyn FnMut(Keyframe) + Send),
 ) -> Result<(), MediaError> {
-    let invocation = Invocation {
-        action: "look at the source's keyframes",
-        program: tools.ffprobe.clone(),
-        args: args(input, stream, looks),
-        dir: dir.to_path_buf(),
-        reads: input.reads(),
-        connects: input.connects(),
-        limits: LIMITS,
-    };
+    let invocation = ffprobe::invocation(
+        tools,
+        "look at the source's keyframes",
+        args(input, stream, looks),
+        input,
+        dir,
+        LIMITS,
+    );
     run(invocation, &mut |line| {
         if let Some(keyframe) = parse(line) {
             on_keyframe(keyframe);
