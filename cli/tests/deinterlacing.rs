@@ -169,6 +169,53 @@ fn interlaced_mpeg2_h264_prores_dv_and_mpeg4_become_progressive() {
     becomes_progressive(&asp, "yuv420p", 3);
 }
 
+/// For each frame how many pixels differ from those above and below them, which are alike: the teeth
+/// of a comb. `idet` and `yadif` have no say in it.
+fn teeth(file: &Path) -> Vec<usize> {
+    const WIDTH: usize = 160;
+    let raw = folder();
+    let raw = raw.path().join("gray");
+    let mut ffmpeg = program("ffmpeg");
+    ffmpeg.args(["-nostdin", "-v", "error", "-i"]).arg(file);
+    ffmpeg.args(["-map", "0:V:0", "-pix_fmt", "gray", "-f", "rawvideo"]);
+    run(ffmpeg.args(["-fps_mode", "passthrough"]).arg(&raw)).ended(0);
+    let bytes = std::fs::read(raw).unwrap();
+    let is_tooth = |frame: &[u8], at: usize| {
+        let [above, here, below] = [at - WIDTH, at, at + WIDTH].map(|at| i32::from(frame[at]));
+        (above - below).abs() < 20 && (here - above).abs() > 40 && (here - below).abs() > 40
+    };
+    let frames = bytes.chunks_exact(WIDTH * 128);
+    let inner = WIDTH..WIDTH * 127;
+    frames
+        .map(|frame| inner.clone().filter(|&at| is_tooth(frame, at)).count())
+        .collect()
+}
+
+#[test]
+fn a_moving_edge_has_no_combs() {
+    let bar = "color=gray:s=160x128:r=50:d=4[back];color=white:s=24x128:r=50:d=4[bar];\
+               [back][bar]overlay=x=mod(n*4\\,136)";
+    for (name, filters, encoder) in [
+        ("moving.ts", TOP_FIRST, MPEG2.to_owned()),
+        ("moving.mp4", TOP_FIRST, MBAFF.to_owned()),
+        ("moving.vob", BOTTOM_FIRST, format!("{MPEG2} -top 0")),
+    ] {
+        let input = words(&["-f", "lavfi", "-i", bar, "-vf", filters]);
+        let source = made(
+            name,
+            &[input, words(&["-pix_fmt", "yuv420p"]), split(&encoder)],
+        );
+        let dir = folder();
+        let profile = profile(dir.path(), "true", "yuv420p");
+        let (output, _) = delivered(&source, dir.path(), &profile);
+        let (before, after) = (teeth(&source), teeth(&output));
+        assert_eq!(before.len(), after.len(), "{name}");
+        let combed = before.iter().filter(|&&teeth| teeth > 400).count();
+        assert!(combed > before.len() * 9 / 10, "{name}: {before:?}");
+        assert!(after.iter().all(|&teeth| teeth < 20), "{name}: {after:?}");
+    }
+}
+
 /// Three seconds progressive, three interlaced, three progressive, three interlaced: the header
 /// tells of the first ones only, and a window may begin among any.
 #[test]
