@@ -274,6 +274,30 @@ fn a_source_that_ends_early_is_told() {
         made.says("the video in stream 0 ends after");
         made.says("the header says 8.0 s: the file is probably an incomplete download or upload");
     }
+    // Of these ffmpeg makes the length up from what is there.
+    for (name, codecs) in [
+        ("short.avi", "-c:v mpeg4 -c:a mp2"),
+        ("short.wmv", "-c:v wmv2 -c:a wmav2"),
+        ("short.wav", "-vn"),
+        ("short.aiff", "-vn"),
+    ] {
+        let codecs: Vec<&str> = codecs.split(' ').collect();
+        let whole = made(
+            name,
+            &[picture("160x120", "25", "4"), sound("4"), words(&codecs)],
+        );
+        let mut bytes = std::fs::read(&whole).unwrap();
+        let told = |source: &Path| {
+            let made = Made::of(source, &[]);
+            let mut notes = made.notes().into_iter();
+            notes.any(|note| note.contains("probably an incomplete download or upload"))
+        };
+        assert!(!told(&whole), "{name}");
+        bytes.truncate(bytes.len() * 6 / 10);
+        let cut = dir.path().join(name);
+        std::fs::write(&cut, bytes).unwrap();
+        assert!(told(&cut), "{name}");
+    }
     // Without its index there is nothing to begin with.
     let parts = [picture("160x120", "25", "2"), sound("2"), words(QUICK)];
     let mut bytes = std::fs::read(made("index_last.mp4", &parts)).unwrap();

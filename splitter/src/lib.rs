@@ -240,7 +240,9 @@ impl Splitter {
             probed,
             scanned,
             counted: packets.finish(),
-            notes: Vec::new(),
+            notes: truncated::shorter_than_stated(&beginning, source.size)
+                .into_iter()
+                .collect(),
         };
         Ok((source, survey))
     }

@@ -5,8 +5,8 @@ use reelmill_common::manifest::SourceInfo;
 use reelmill_media::MediaError;
 use reelmill_stage::StageError;
 
-/// Bytes of a source's beginning that tell an image from a video.
-pub(crate) const BEGINNING: u64 = 16;
+/// Bytes of a source's beginning that tell an image from a video, and a whole file from one cut short.
+pub(crate) const BEGINNING: u64 = 8192;
 
 /// Demuxers of files that only name other files or addresses.
 const PLAYLISTS: [&str; 9] = [

@@ -5,7 +5,7 @@ use reelmill_media::probe::{Found, Probed};
 use crate::tally::Tallies;
 
 /// Demuxers whose headers tell how long the source lasts. Of the others ffmpeg estimates it from the
-/// size of the file, as of an AVI, a WAV or a WMV that was cut off.
+/// size of the file: of an AVI, a WAV or a WMV that was cut off, [`shorter_than_stated`] tells.
 const TELLING: [&str; 6] = ["mov", "matroska", "flv", "mxf", "caf", "flac"];
 
 /// Those of them whose headers tell it of each stream. Of the others ffprobe gives the container's
@@ -37,6 +37,51 @@ pub(crate) fn notes(probed: &Probed, tallies: &Tallies, streams: &[u32]) -> Vec<
         )
     };
     early.iter().map(says).collect()
+}
+
+/// Of formats whose headers tell the size of the file but no length that ffmpeg believes: a sentence
+/// where there is less. `beginning` is what the file begins with.
+pub(crate) fn shorter_than_stated(beginning: &[u8], size: u64) -> Option<String> {
+    let stated = stated_size(beginning)?;
+    let missing = stated.saturating_sub(size);
+    // A byte of padding may be counted or not.
+    (missing > LEAST_MISSING).then(|| {
+        format!(
+            "the file has {size} bytes where its header says {stated}: it is probably an incomplete download or upload"
+        )
+    })
+}
+
+/// Fewer missing bytes than this are no sign of a cut.
+const LEAST_MISSING: u64 = 1024;
+
+/// The header object of an ASF file, and the object in it that tells of the file.
+const ASF_HEADER: [u8; 16] = *b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c";
+const ASF_FILE: [u8; 16] = *b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65";
+
+/// The size of the whole file by the headers of RIFF (AVI, WAV), IFF (AIFF) and ASF (WMV, WMA); `None`
+/// where a recorder did not know it yet.
+fn stated_size(beginning: &[u8]) -> Option<u64> {
+    let word: [u8; 4] = beginning.get(4..8)?.try_into().ok()?;
+    let chunk = match beginning.get(..4)? {
+        b"RIFF" => u32::from_le_bytes(word),
+        b"FORM" => u32::from_be_bytes(word),
+        _ if beginning.starts_with(&ASF_HEADER) => return stated_size_of_asf(beginning),
+        _ => return None,
+    };
+    // Recorders write 0, or as much as fits, and mend it at the end.
+    (chunk > 0 && chunk < u32::MAX / 2 - 8192).then(|| u64::from(chunk) + 8)
+}
+
+/// The file properties object: its GUID, its size, the file's GUID, the size of the file; flags 48 bytes
+/// later, of which the first says that it is a broadcast. By the ASF specification, section 3.2.
+fn stated_size_of_asf(beginning: &[u8]) -> Option<u64> {
+    let mut places = beginning.windows(ASF_FILE.len());
+    let at = places.position(|bytes| bytes == ASF_FILE)?;
+    let size: [u8; 8] = beginning.get(at + 40..at + 48)?.try_into().ok()?;
+    let flags = beginning.get(at + 88)?;
+    let size = u64::from_le_bytes(size);
+    (flags & 1 == 0 && size > 0).then_some(size)
 }
 
 /// Whether one of a demuxer's names is in the list.
@@ -105,6 +150,25 @@ mod tests {
             });
         }
         tallies
+    }
+
+    #[test]
+    fn a_header_that_states_the_size_tells_a_cut_file() {
+        let cut = |beginning: &[u8], size| shorter_than_stated(beginning, size).is_some();
+        let mut riff = *b"RIFF\0\0\x10\0AVI ";
+        assert!(!cut(&riff, (1 << 20) + 8) && !cut(&riff, 1 << 21));
+        assert!(cut(&riff, 600_000));
+        riff[4..8].fill(0);
+        assert!(!cut(&riff, 600_000));
+        riff[4..8].fill(0xff);
+        assert!(!cut(&riff, 600_000));
+        assert!(cut(b"FORM\0\x10\0\0AIFF", 600_000));
+        let mut asf = [&ASF_HEADER[..], &[0; 14], &ASF_FILE, &[0; 80]].concat();
+        asf[30 + 40..30 + 48].copy_from_slice(&1_000_000_u64.to_le_bytes());
+        assert!(cut(&asf, 600_000) && !cut(&asf, 1_000_000));
+        asf[30 + 88] = 1;
+        assert!(!cut(&asf, 600_000));
+        assert!(!cut(b"\x1a\x45\xdf\xa3", 4) && !cut(b"", 0));
     }
 
     #[test]
