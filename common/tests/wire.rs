@@ -249,6 +249,7 @@ fn manifest_and_revision() {
     };
     older.timeline = Timeline::default();
     older.audio[0].layout = None;
+    older.audio[0].begins_us = None;
     older.title = None;
     older.chapters.clear();
     if let Some(video) = &mut older.video {

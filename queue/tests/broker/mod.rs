@@ -83,7 +83,12 @@ impl Cluster {
             ..TopicPlan::default()
         };
         let queue = cluster.connect().await;
-        queue.create_topics(&plan).await.unwrap();
+        // A broker on a machine that is busy loses its own controller for some seconds.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while let Err(error) = queue.create_topics(&plan).await {
+            assert!(Instant::now() < deadline, "{error}");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
         cluster
     }
 
