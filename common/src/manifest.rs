@@ -295,6 +295,10 @@ pub struct AudioPlan {
     /// track begins as it does in the source.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub begins_us: Option<i64>,
+    /// Whether ffmpeg counts the times of this track's packets, by the sample rate with which it begins:
+    /// where the rate changes, they are wrong, and samples follow one another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted_times: bool,
     /// Kilobits per second for this track's channels; `None` where the codec takes none.
     pub kbps: Option<u32>,
     /// Estimated work in milliseconds of one core.

@@ -225,6 +225,7 @@ fn manifest() -> Manifest {
             settings: profile.audio.clone().unwrap(),
             layout: Some("stereo".to_owned()),
             begins_us: Some(1_400_000),
+            counted_times: true,
             kbps: Some(128),
             cost_ms: 144,
         }],
@@ -250,6 +251,7 @@ fn manifest_and_revision() {
     older.timeline = Timeline::default();
     older.audio[0].layout = None;
     older.audio[0].begins_us = None;
+    older.audio[0].counted_times = false;
     older.title = None;
     older.chapters.clear();
     if let Some(video) = &mut older.video {

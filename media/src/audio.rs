@@ -109,6 +109,12 @@ impl AudioRequest<'_> {
     /// The encoder's arguments, and where it writes. `rate` is that of the samples it is given.
     pub(crate) fn encoder(&self, rate: u32) -> Vec<OsString> {
         let mut args = audio_args(&self.plan.settings, self.plan.kbps);
+        // libopus takes channels in Vorbis' order. ffmpeg reorders them wrongly for 5 and 7 where the
+        // mapping is left to it; where it is right, naming it would change nothing but the bytes.
+        let channels = self.plan.layout.as_deref().map_or(0, layout::count);
+        if self.plan.settings.codec == AudioCodec::Opus && matches!(channels, 5 | 7) {
+            args.extend(["-mapping_family", "1"].map(OsString::from));
+        }
         // FLAC in MP4 was experimental until ffmpeg 6. The muxer may, the encoder may not: it would
         // write 32 bits a sample, which decoders before 6 refuse.
         args.extend(

@@ -124,7 +124,16 @@ pub(crate) fn filters(
     let (width, height) = stream.displayed_size();
     let size = format!("scale=w={width}:h={height}:flags=bicubic:interl=-1");
     let format = planar(&stream.pixel_format);
-    format!("{clock},{size},format={format},yadif=mode={mode}:deint=interlaced,{clock}")
+    let which = match stream.interlaced && never_marks(&stream.codec) {
+        true => "all",
+        false => "interlaced",
+    };
+    format!("{clock},{size},format={format},yadif=mode={mode}:deint={which},{clock}")
+}
+
+/// Whether a decoder marks no frame as interlaced, so that the container's word is all there is.
+fn never_marks(codec: &str) -> bool {
+    matches!(codec, "mjpeg" | "png" | "huffyuv" | "ffvhuff")
 }
 
 /// The pixel format in which yadif works on a source: the source's own, where yadif takes it, else the

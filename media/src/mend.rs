@@ -63,7 +63,10 @@ pub(crate) async fn mend(
             "the sound in stream {} changes its format: all of it is delivered as {} at {} Hz",
             stream.index, format.layout, format.rate
         ));
-        let placed = places(tools, request, &format, dir).await?;
+        let mut placed = places(tools, request, &format, dir).await?;
+        if request.plan.counted_times {
+            (placed.edits, placed.broken) = (Vec::new(), 0);
+        }
         (format, placed)
     } else {
         let planned = request.plan.layout.as_deref();

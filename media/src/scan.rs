@@ -39,6 +39,8 @@ pub struct Scanned {
     /// How many streams were known at the end of the source: more than at its start where streams
     /// begin later.
     pub streams: u32,
+    /// How often the demuxer complained.
+    pub complaints: u64,
 }
 
 /// Bounds for reading a whole source: a slow disk and a hundred hours of video fit in.
@@ -81,11 +83,12 @@ pub async fn scan(
         LIMITS,
     );
     let mut scanned = Scanned::default();
-    run(invocation, &mut |line| match parse(line) {
+    let ended = run(invocation, &mut |line| match parse(line) {
         Some(packet) => on_packet(packet),
         None => scanned.streams = line.parse().unwrap_or(scanned.streams),
     })
     .await?;
+    scanned.complaints = ended.complaints;
     Ok(scanned)
 }
 

@@ -1,5 +1,5 @@
-//! Which PIDs of a transport stream are scrambled: one run of ffprobe that reads its first packets
-//! as they are. ffmpeg's demuxer passes over scrambled packets without a word.
+//! Which PIDs of a transport stream are scrambled: one run of ffprobe that reads its packets as they
+//! are. ffmpeg's demuxer passes over scrambled packets without a word.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -12,55 +12,66 @@ use crate::input::Input;
 use crate::process::{Limits, run};
 use crate::tools::Tools;
 
-/// How many packets of a transport stream are looked at: 3.8 MB, some seconds of a broadcast.
-const PACKETS: &str = "%+#20000";
+/// How much of a transport stream is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// 20,000 packets: 3.8 MB, some seconds of a broadcast.
+    Beginning,
+    /// As far as two minutes of processor time go, about 2 GB.
+    Whole,
+}
 
-/// Bounds for reading these packets.
+/// Bounds for reading packets.
 const LIMITS: Limits = Limits {
-    wall: Duration::from_secs(120),
+    wall: Duration::from_secs(600),
     idle: Duration::from_secs(60),
-    cpu: Duration::from_secs(30),
+    cpu: Duration::from_secs(120),
     memory: 1 << 30,
     file_size: 0,
 };
 
 /// The arguments of a look at a transport stream's packets.
 #[must_use]
-pub fn args(input: &Input) -> Vec<OsString> {
-    let shows = [
+pub fn args(input: &Input, reach: Reach) -> Vec<OsString> {
+    let mut shows = vec![
         "-show_entries",
         "packet=data",
         "-show_data",
-        "-read_intervals",
-        PACKETS,
         "-of",
         "csv=print_section=0",
         "-f",
         "mpegtsraw",
     ];
+    if reach == Reach::Beginning {
+        shows.extend(["-read_intervals", "%+#20000"]);
+    }
     ffprobe::args(&shows, input.args_of("mpegtsraw"))
 }
 
-/// The PIDs that have scrambled packets.
+/// The PIDs that have scrambled packets, as far as was looked.
 ///
 /// # Errors
 /// Any [`MediaError`].
 pub async fn scrambled_pids(
     tools: &Tools,
     input: &Input,
+    reach: Reach,
     dir: &Path,
 ) -> Result<BTreeSet<u32>, MediaError> {
     let invocation = ffprobe::invocation(
         tools,
         "read the source's transport packets",
-        args(input),
+        args(input, reach),
         input,
         dir,
         LIMITS,
     );
     let mut pids = BTreeSet::new();
-    run(invocation, &mut |line| pids.extend(scrambled_pid(line))).await?;
-    Ok(pids)
+    let ended = run(invocation, &mut |line| pids.extend(scrambled_pid(line))).await;
+    match ended {
+        Ok(_) | Err(MediaError::TimedOut { .. }) => Ok(pids),
+        Err(error) => Err(error),
+    }
 }
 
 /// The PID of a scrambled packet, from the first line of its dump:

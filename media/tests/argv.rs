@@ -20,7 +20,8 @@ use reelmill_media::decode::DecodeRequest;
 use reelmill_media::encode::EncodeRequest;
 use reelmill_media::listen::ListenRequest;
 use reelmill_media::mux::{FragmentRequest, MuxPicture, MuxRequest, MuxTrack, TimedFile};
-use reelmill_media::{Input, Tools, probe, scan, scrambled};
+use reelmill_media::scrambled::{self, Reach};
+use reelmill_media::{Input, Tools, probe, scan};
 
 fn assert_golden(name: &str, args: &[OsString]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -287,6 +288,7 @@ fn an_audio_track() {
         },
         layout: Some("5.1".to_owned()),
         begins_us: None,
+        counted_times: false,
         kbps: Some(384),
         cost_ms: 1000,
     };
@@ -358,7 +360,7 @@ fn looking_at_a_source() {
         bounds: Some(bounds),
     });
     assert_golden("probe-further", &probe::args(&further));
-    assert_golden("scrambled", &scrambled::args(&input));
+    assert_golden("scrambled", &scrambled::args(&input, Reach::Beginning));
     let decode = DecodeRequest {
         input: &input,
         stream: Some(0),

@@ -168,8 +168,28 @@ fn certificate(
                 .chain(reasons)
                 .chain(parts.notes().cloned())
                 .chain(assembled.notes.clone())
+                .chain(undecoded(manifest, parts))
                 .chain(moved),
         ),
+    })
+}
+
+/// A sentence where fewer frames were decoded than the scan found packets, of codecs in which each packet
+/// is a frame. Where fields are coded apart, two packets are.
+fn undecoded(manifest: &Manifest, parts: &Parts) -> Option<String> {
+    const FRAME_EACH: [&str; 5] = ["h264", "hevc", "mjpeg", "mpeg2video", "prores"];
+    let video = manifest.video.as_ref()?;
+    let is_counted = FRAME_EACH.contains(&video.stream.codec.as_str())
+        && !video.stream.interlaced
+        && video.deinterlace != Deinterlace::Fields;
+    let packets: u64 = video.chunks.iter().map(|chunk| chunk.packets).sum();
+    let frames: u64 = parts.chunks.iter().map(|(_, marker)| marker.frames).sum();
+    let missing = packets.saturating_sub(frames);
+    // Almost half missing is what field pairs look like that no header tells of.
+    (is_counted && missing > 0 && packets < frames.saturating_mul(19) / 10).then(|| {
+        format!(
+            "{missing} of {packets} frames of the picture cannot be decoded and are left out: the source is damaged, or begins in mid-stream"
+        )
     })
 }
 

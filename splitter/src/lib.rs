@@ -134,7 +134,10 @@ impl Splitter {
             .chain(audio.iter().map(|track| track.index))
             .collect();
         let (probed, tallies) = (&survey.probed, &survey.counted.tallies);
-        left_out.extend(truncated::notes(probed, tallies, &chosen));
+        let cut = truncated::notes(probed, tallies, &chosen, survey.size);
+        let is_cut = !cut.is_empty();
+        left_out.extend(cut);
+        left_out.extend(survey.unread());
         left_out.append(&mut survey.probed.notes);
         left_out.append(&mut survey.notes);
         let format = survey.probed.format.clone();
@@ -149,6 +152,8 @@ impl Splitter {
         }
         let track_ends = video.as_ref().map(|stream| stream.index);
         let track_ends = track_ends.and_then(|index| survey.probed.track_ends.get(&index).copied());
+        // What is not there is not shown.
+        let track_ends = track_ends.filter(|_| !is_cut);
         if video.is_some() && summary.is_none() {
             left_out.push("the picture has no packets".to_owned());
             video = None;
@@ -240,9 +245,8 @@ impl Splitter {
             probed,
             scanned,
             counted: packets.finish(),
-            notes: truncated::shorter_than_stated(&beginning, source.size)
-                .into_iter()
-                .collect(),
+            size: truncated::Size::new(&beginning, source.size),
+            notes: Vec::new(),
         };
         Ok((source, survey))
     }

@@ -94,7 +94,16 @@ pub(crate) fn plan(facts: Facts<'_>) -> Manifest {
     let audio: Vec<AudioPlan> = info
         .audio
         .iter()
-        .flat_map(|stream| audio_plans(profile, stream, seconds, picture_us, &mut notes))
+        .flat_map(|stream| {
+            audio_plans(
+                profile,
+                &info.format,
+                stream,
+                seconds,
+                picture_us,
+                &mut notes,
+            )
+        })
         .collect();
     let video = info.video.zip(summary).map(|(stream, summary)| {
         notes.extend(colour::assumption(&stream));

@@ -78,6 +78,13 @@ pub(crate) fn image(beginning: &[u8]) -> Option<&'static str> {
     if beginning.starts_with(b"RIFF") && beginning.get(8..12) == Some(b"WEBP") {
         return Some("WebP");
     }
+    // A PNG whose animation is announced ahead of its first picture.
+    let has = |chunk: &[u8; 4]| beginning.windows(4).position(|bytes| bytes == chunk);
+    if beginning.starts_with(b"\x89PNG")
+        && has(b"acTL").is_some_and(|at| has(b"IDAT").is_none_or(|picture| at < picture))
+    {
+        return None;
+    }
     let known = IMAGES
         .iter()
         .find(|(start, _)| beginning.starts_with(start));

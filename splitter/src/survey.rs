@@ -10,7 +10,8 @@ use reelmill_common::opening::{Opening, ProbeBounds};
 use reelmill_common::request::JobRequest;
 use reelmill_media::probe::{Found, Kind, Probed};
 use reelmill_media::scan::Scanned;
-use reelmill_media::{Input, MediaError, Tools, interlace, probe, scan, scrambled};
+use reelmill_media::scrambled::{self, Reach};
+use reelmill_media::{Input, MediaError, Tools, interlace, probe, scan};
 use reelmill_source::Opened;
 use reelmill_stage::StageError;
 
@@ -18,6 +19,11 @@ use crate::choice::likely_picture;
 use crate::early::{Counted, Packets};
 use crate::refusal::not_media;
 use crate::summary::{Scanner, Summary};
+use crate::truncated::Size;
+
+/// A stream that ends so many seconds before another is looked at once more; one with less before it is
+/// scrambled counts as scrambled.
+const EARLY_S: f64 = 2.0;
 
 /// How far ffprobe and every ffmpeg of the job read for streams, one after the other, until every
 /// stream's parameters are known. ffmpeg's own bounds are 5 MB and 5 to 90 s; it keeps in memory
@@ -51,11 +57,22 @@ pub(crate) struct Survey {
     pub(crate) probed: Probed,
     pub(crate) scanned: Scanned,
     pub(crate) counted: Counted,
+    /// What the file says of its own size.
+    pub(crate) size: Size,
     /// What was guessed or is missing, a sentence each.
     pub(crate) notes: Vec<String>,
 }
 
 impl Survey {
+    /// A sentence where ffmpeg's demuxer gives up in mid-file and calls it the end: at the next link of a
+    /// chained Ogg file whose streams are others.
+    pub(crate) fn unread(&self) -> Option<String> {
+        let gave_up = self.probed.format == "ogg" && self.scanned.complaints > 0;
+        gave_up.then(|| {
+            "ffmpeg cannot read all of this Ogg file: what follows where it is joined may be left out".to_owned()
+        })
+    }
+
     /// Pictures and audio tracks that have packets and whose parameters the probe did not find.
     fn undetermined(&self, probed: &Probed) -> usize {
         let has_packets = |found: &&Found| self.counted.tallies.get(found.index).packets > 0;
@@ -78,29 +95,54 @@ impl Survey {
 }
 
 impl Looker<'_> {
-    /// Marks the streams of a transport stream that are scrambled: they have no packets for ffmpeg.
+    /// Marks the streams of a transport stream that are scrambled: for ffmpeg they have no packets, or none
+    /// from a time on, which a note tells.
     pub(crate) async fn find_scrambled(&self, survey: &mut Survey) -> Result<(), StageError> {
         let Survey {
-            probed, counted, ..
+            probed,
+            counted,
+            notes,
+            ..
         } = survey;
-        let streams = probed.streams.iter_mut().filter(|found| {
-            let is_media = matches!(found.kind, Kind::Video | Kind::Audio);
-            is_media && counted.tallies.get(found.index).packets == 0
-        });
-        let silent: Vec<&mut Found> = streams.collect();
-        if probed.format != "mpegts" || silent.is_empty() {
+        let tallies = &counted.tallies;
+        let media = probed.streams.iter_mut();
+        let media = media.filter(|found| matches!(found.kind, Kind::Video | Kind::Audio));
+        let ends = |found: &Found| Some(found.timebase?.seconds(tallies.get(found.index).end?));
+        let mut media: Vec<&mut Found> = media.collect();
+        let last = media
+            .iter()
+            .filter_map(|found| ends(found))
+            .fold(0.0, f64::max);
+        let is_silent = |found: &Found| tallies.get(found.index).packets == 0;
+        let ends_early = |found: &Found| ends(found).is_some_and(|end| last - end > EARLY_S);
+        let reach = if media.iter().any(|found| ends_early(found)) {
+            Reach::Whole
+        } else {
+            Reach::Beginning
+        };
+        media.retain(|found| is_silent(found) || ends_early(found));
+        if probed.format != "mpegts" || media.is_empty() {
             return Ok(());
         }
         let input = Input::at(self.opened.place());
-        let pids = scrambled::scrambled_pids(self.tools, &input, self.dir).await;
+        let pids = scrambled::scrambled_pids(self.tools, &input, reach, self.dir).await;
         self.opened.check()?;
         let pids = match pids {
             // Where there are not two clocks in the packets, ffprobe gives up.
             Err(MediaError::Failed { .. }) => return Ok(()),
             pids => pids?,
         };
-        for found in silent {
-            found.encrypted |= found.id.is_some_and(|id| pids.contains(&id));
+        let is_scrambled = |found: &&mut Found| found.id.is_some_and(|id| pids.contains(&id));
+        for found in media.into_iter().filter(is_scrambled) {
+            let clear = tallies.get(found.index).seconds(found.timebase);
+            match clear.filter(|&clear| clear >= EARLY_S) {
+                Some(clear) => notes.push(format!(
+                    "the {} in stream {} is encrypted from {clear:.1} s on: what follows is left out",
+                    found.kind.as_str(),
+                    found.index
+                )),
+                None => found.encrypted = true,
+            }
         }
         Ok(())
     }
@@ -147,6 +189,7 @@ impl Looker<'_> {
             probed,
             scanned,
             counted,
+            size: survey.size,
             notes: survey.notes,
         })
     }

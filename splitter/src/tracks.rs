@@ -10,10 +10,21 @@ use crate::cost::audio_ms;
 /// The layout that every player plays.
 const STEREO: &str = "stereo";
 
-/// The output tracks of one of the source's, the one for every player first. `picture_us` is when the
+/// Whether a format states no times for sound, so that its demuxer counts samples: raw streams, and Ogg,
+/// whose positions are counts of samples.
+fn counts_times(format: &str) -> bool {
+    const COUNTING: [&str; 10] = [
+        "aac", "ac3", "dts", "dtshd", "eac3", "loas", "mlp", "mp3", "ogg", "truehd",
+    ];
+    COUNTING.contains(&format)
+}
+
+/// The output tracks of one of the source's, the one for every player first. `format` is the demuxer's name,
+/// `picture_us` is when the
 /// picture begins, where there is one.
 pub(crate) fn audio_plans(
     profile: &Profile,
+    format: &str,
     stream: &AudioStream,
     seconds: f64,
     picture_us: Option<i64>,
@@ -28,6 +39,7 @@ pub(crate) fn audio_plans(
         kbps: audio_kbps(settings, channels),
         cost_ms: audio_ms(seconds, stream.channels),
         // Without loss means the source's samples and no others.
+        counted_times: counts_times(format),
         begins_us: picture_us.filter(|_| settings.codec != AudioCodec::Flac),
         layout: Some(layout.to_owned()),
         stream,

@@ -5,7 +5,7 @@ use reelmill_media::probe::{Found, Probed};
 use crate::tally::Tallies;
 
 /// Demuxers whose headers tell how long the source lasts. Of the others ffmpeg estimates it from the
-/// size of the file: of an AVI, a WAV or a WMV that was cut off, [`shorter_than_stated`] tells.
+/// size of the file: of an AVI, a WAV or a WMV that was cut off, its size tells.
 const TELLING: [&str; 6] = ["mov", "matroska", "flv", "mxf", "caf", "flac"];
 
 /// Those of them whose headers tell it of each stream. Of the others ffprobe gives the container's
@@ -15,8 +15,59 @@ const TELLING_OF_EACH: [&str; 1] = ["mov"];
 /// A header may be wrong by this much without anything missing, in seconds and as a part.
 const TOLERANCE: (f64, f64) = (1.0, 0.002);
 
+/// What a file says of its own size, and what it has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Size {
+    /// In bytes; `None` where it says nothing.
+    stated: Option<u64>,
+    actual: u64,
+}
+
+impl Size {
+    /// `beginning` is what the file begins with, `actual` how many bytes it has.
+    pub(crate) fn new(beginning: &[u8], actual: u64) -> Self {
+        Self {
+            stated: stated_size(beginning),
+            actual,
+        }
+    }
+
+    /// A sentence where bytes are missing.
+    fn note(self) -> Option<String> {
+        let (stated, actual) = (self.stated?, self.actual);
+        // A byte of padding may be counted or not.
+        (stated.saturating_sub(actual) > LEAST_MISSING).then(|| {
+            format!(
+                "the file has {actual} bytes where its header says {stated}: it is probably an incomplete download or upload"
+            )
+        })
+    }
+}
+
+/// Sentences on what is missing: one for each of the streams, by index, that ends early, else one on the
+/// file's size.
+pub(crate) fn notes(
+    probed: &Probed,
+    tallies: &Tallies,
+    streams: &[u32],
+    size: Size,
+) -> Vec<String> {
+    let cut = size.note();
+    // A file that is whole by its size may still have a last frame that lasts for long.
+    let is_whole = size.stated.is_some() && cut.is_none();
+    let early = match is_whole {
+        true => Vec::new(),
+        false => early(probed, tallies, streams),
+    };
+    if early.is_empty() {
+        cut.into_iter().collect()
+    } else {
+        early
+    }
+}
+
 /// A sentence for each of the streams, by index, that ends early.
-pub(crate) fn notes(probed: &Probed, tallies: &Tallies, streams: &[u32]) -> Vec<String> {
+fn early(probed: &Probed, tallies: &Tallies, streams: &[u32]) -> Vec<String> {
     if !is_among(&TELLING, &probed.format) {
         return Vec::new();
     }
@@ -39,19 +90,6 @@ pub(crate) fn notes(probed: &Probed, tallies: &Tallies, streams: &[u32]) -> Vec<
     early.iter().map(says).collect()
 }
 
-/// Of formats whose headers tell the size of the file but no length that ffmpeg believes: a sentence
-/// where there is less. `beginning` is what the file begins with.
-pub(crate) fn shorter_than_stated(beginning: &[u8], size: u64) -> Option<String> {
-    let stated = stated_size(beginning)?;
-    let missing = stated.saturating_sub(size);
-    // A byte of padding may be counted or not.
-    (missing > LEAST_MISSING).then(|| {
-        format!(
-            "the file has {size} bytes where its header says {stated}: it is probably an incomplete download or upload"
-        )
-    })
-}
-
 /// Fewer missing bytes than this are no sign of a cut.
 const LEAST_MISSING: u64 = 1024;
 
@@ -59,9 +97,12 @@ const LEAST_MISSING: u64 = 1024;
 const ASF_HEADER: [u8; 16] = *b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c";
 const ASF_FILE: [u8; 16] = *b"\xa1\xdc\xab\x8c\x47\xa9\xcf\x11\x8e\xe4\x00\xc0\x0c\x20\x53\x65";
 
-/// The size of the whole file by the headers of RIFF (AVI, WAV), IFF (AIFF) and ASF (WMV, WMA); `None`
-/// where a recorder did not know it yet.
+/// The size of the whole file by the headers of RIFF (AVI, WAV), IFF (AIFF), ASF (WMV, WMA) and Matroska;
+/// `None` where a recorder did not know it yet.
 fn stated_size(beginning: &[u8]) -> Option<u64> {
+    if beginning.starts_with(&EBML) {
+        return stated_size_of_matroska(beginning);
+    }
     let word: [u8; 4] = beginning.get(4..8)?.try_into().ok()?;
     let chunk = match beginning.get(..4)? {
         b"RIFF" => u32::from_le_bytes(word),
@@ -71,6 +112,26 @@ fn stated_size(beginning: &[u8]) -> Option<u64> {
     };
     // Recorders write 0, or as much as fits, and mend it at the end.
     (chunk > 0 && chunk < u32::MAX / 2 - 8192).then(|| u64::from(chunk) + 8)
+}
+
+/// The first element of a Matroska file, and the one that holds all the rest.
+const EBML: [u8; 4] = *b"\x1a\x45\xdf\xa3";
+const SEGMENT: [u8; 4] = *b"\x18\x53\x80\x67";
+
+/// Where the segment ends. After its ID comes its size: as many bytes as there are zero bits at the
+/// start, and one; all bits set mean that it is not known (RFC 8794, sections 4 and 6.2).
+fn stated_size_of_matroska(beginning: &[u8]) -> Option<u64> {
+    let mut places = beginning.windows(SEGMENT.len());
+    let at = places.position(|bytes| bytes == SEGMENT)? + SEGMENT.len();
+    let first = *beginning.get(at)?;
+    let length = first.leading_zeros() as usize + 1;
+    let bytes = beginning.get(at..at + length)?;
+    let marked = bytes
+        .iter()
+        .fold(0_u64, |size, byte| size << 8 | u64::from(*byte));
+    let unknown = 1_u64.checked_shl(7 * u32::try_from(length).ok()?)? - 1;
+    let size = marked & unknown;
+    (length <= 8 && size != unknown).then(|| (at + length) as u64 + size)
 }
 
 /// The file properties object: its GUID, its size, the file's GUID, the size of the file; flags 48 bytes
@@ -154,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_header_that_states_the_size_tells_a_cut_file() {
-        let cut = |beginning: &[u8], size| shorter_than_stated(beginning, size).is_some();
+        let cut = |beginning: &[u8], size| Size::new(beginning, size).note().is_some();
         let mut riff = *b"RIFF\0\0\x10\0AVI ";
         assert!(!cut(&riff, (1 << 20) + 8) && !cut(&riff, 1 << 21));
         assert!(cut(&riff, 600_000));
@@ -168,19 +229,22 @@ mod tests {
         assert!(cut(&asf, 600_000) && !cut(&asf, 1_000_000));
         asf[30 + 88] = 1;
         assert!(!cut(&asf, 600_000));
-        assert!(!cut(b"\x1a\x45\xdf\xa3", 4) && !cut(b"", 0));
+        let mut mkv = [&EBML[..], b"\x80", &SEGMENT, b"\x01\0\0\0\0\x10\0\0"].concat();
+        assert!(cut(&mkv, 600_000) && !cut(&mkv, (1 << 20) + 17));
+        mkv[10..].fill(0xff);
+        assert!(!cut(&mkv, 600_000) && !cut(&EBML, 4) && !cut(b"", 0));
     }
 
     #[test]
     fn fragments_of_a_longer_film_are_whole() {
         let mp4 = source("mov,mp4,m4a", Some(1010), Some(1010));
-        assert!(notes(&mp4, &packets_of(1000..1010), &[0]).is_empty());
-        assert_eq!(notes(&mp4, &packets_of(1000..1005), &[0]).len(), 1);
+        assert!(early(&mp4, &packets_of(1000..1010), &[0]).is_empty());
+        assert_eq!(early(&mp4, &packets_of(1000..1005), &[0]).len(), 1);
     }
 
     #[test]
     fn a_source_that_ends_early_is_told_from_a_whole_one() {
-        let says = |probed: &Probed, seconds| notes(probed, &packets(seconds), &[0]);
+        let says = |probed: &Probed, seconds| early(probed, &packets(seconds), &[0]);
         let mp4 = source("mov,mp4,m4a", Some(8), Some(8));
         assert_eq!(says(&mp4, 8), Vec::<String>::new());
         assert_eq!(
