@@ -199,6 +199,12 @@ fn a_moving_edge_has_no_combs() {
         ("moving.ts", TOP_FIRST, MPEG2.to_owned()),
         ("moving.mp4", TOP_FIRST, MBAFF.to_owned()),
         ("moving.vob", BOTTOM_FIRST, format!("{MPEG2} -top 0")),
+        // Its container alone says so.
+        (
+            "moving.mov",
+            TOP_FIRST,
+            "-c:v mjpeg -q:v 2 -field_order tt".to_owned(),
+        ),
     ] {
         let input = words(&["-f", "lavfi", "-i", bar, "-vf", filters]);
         let source = made(

@@ -279,6 +279,10 @@ fn a_source_that_ends_early_is_told() {
         let made = Made::of(&cut, &[]);
         made.says("the video in stream 0 ends after");
         made.says("the header says 8.0 s: the file is probably an incomplete download or upload");
+        // Its last frame does not stand still until the header's end.
+        let video = streams(&made.probed, "video").remove(0);
+        let seconds: f64 = video["duration"].as_str().unwrap().parse().unwrap();
+        assert!(seconds < 6.0, "{name}: {seconds}");
     }
     // Of these ffmpeg makes the length up from what is there.
     for (name, codecs) in [
@@ -346,6 +350,47 @@ fn what_is_encrypted_is_refused_in_that_word() {
     );
     let picture = Made::of(&scrambled, &["--audio-streams", "none"]);
     assert_eq!(picture.frames(), ["50"]);
+}
+
+#[test]
+fn what_turns_encrypted_is_told_or_refused() {
+    let dir = folder();
+    let clear = broadcast("clear8.ts", "8", "0", 256, 1);
+    let packets = std::fs::metadata(&clear).unwrap().len() / 188;
+    let from = |name: &str, first: u64| {
+        let mut packet = 0;
+        let mut bytes = std::fs::read(&clear).unwrap();
+        for bytes in bytes.chunks_exact_mut(188) {
+            packet += 1;
+            let pid = (u32::from(bytes[1] & 0x1f) << 8) | u32::from(bytes[2]);
+            if pid == 256 && packet > first {
+                bytes[3] |= 0x80;
+                bytes[4..].iter_mut().for_each(|byte| *byte ^= 0x5a);
+            }
+        }
+        let path = dir.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let half = Made::of(&from("half.ts", packets / 2), &[]);
+    half.says("the video in stream 0 is encrypted from");
+    half.says("what follows is left out");
+    let soon = from("soon.ts", packets / 20);
+    refused(&soon, &[], &["soon.ts", "is encrypted (video in stream 0"]);
+}
+
+#[test]
+fn frames_that_cannot_be_decoded_are_counted() {
+    let dir = folder();
+    let whole = made("whole.ts", &[picture("160x120", "25", "4"), words(QUICK)]);
+    assert_eq!(Made::of(&whole, &[]).notes(), Vec::<&str>::new());
+    // It begins between keyframes.
+    let bytes = std::fs::read(&whole).unwrap();
+    let middle = bytes.len() / 188 / 3 * 188;
+    let late = dir.path().join("late.ts");
+    std::fs::write(&late, [&bytes[..188 * 3], &bytes[middle..]].concat()).unwrap();
+    let made = Made::of(&late, &[]);
+    made.says("frames of the picture cannot be decoded and are left out");
 }
 
 #[test]

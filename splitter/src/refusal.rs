@@ -211,7 +211,9 @@ mod tests {
 
     #[test]
     fn images_are_known_by_their_first_bytes() {
-        let cases: [(&[u8], Option<&str>); 9] = [
+        let cases: [(&[u8], Option<&str>); 11] = [
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x08acTL\0\0IDAT", None),
+            (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0IDATacTL", Some("PNG")),
             (b"\xff\xd8\xff\xe0\0\x10JFIF\0\x01\x01\0\0", Some("JPEG")),
             (b"\0\0\0\x1cftypheic\0\0\0\0", Some("HEIF")),
             (b"\0\0\0\x1cftypavif\0\0\0\0", Some("AVIF")),

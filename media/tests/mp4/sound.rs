@@ -215,6 +215,24 @@ async fn opus_and_flac_take_every_layout() {
 }
 
 #[tokio::test]
+async fn opus_has_each_channel_in_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source.wav");
+    let track = dir.path().join(TRACK_FILE);
+    // 3.0, quad, 5.0, 5.1, 6.1, 7.1.
+    for mask in [0x7, 0x33, 0x37, 0x3F, 0x70F, 0x63F_u32] {
+        let channels = mask.count_ones() as usize;
+        wav(&source, channels, Some(mask));
+        encoded(AudioCodec::Opus, &source, dir.path()).await;
+        let heard = samples(&track, channels);
+        for (channel, samples) in heard.iter().enumerate() {
+            let level = loudness(&samples[2048..], TONES[channel]);
+            assert!(level > 1500.0, "channel {channel}, {mask:X}: {level}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn each_channel_arrives_in_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let source = dir.path().join("source.wav");
