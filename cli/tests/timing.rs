@@ -104,9 +104,11 @@ fn rises(file: &Path, filters: &[&str], level: f64) -> Vec<f64> {
     rises
 }
 
-/// How many milliseconds flashes come after beeps in what [`flashes`] makes: MP2's delay. Plain ffmpeg is no
-/// judge, since it may move either where a clock steps back.
-const MADE_MS: f64 = -10.0;
+/// How many milliseconds flashes come after beeps in what [`flashes`] makes: none in transport streams,
+/// half of MP2's delay in program streams. Plain ffmpeg is no judge, since it may move either where a clock
+/// steps back.
+const IN_TS_MS: f64 = 0.0;
+const IN_PS_MS: f64 = -10.0;
 
 /// How many milliseconds each flash comes after the beep next to it.
 fn distances(file: &Path) -> Vec<f64> {
@@ -145,16 +147,18 @@ fn notes(report: &Value) -> String {
     report["notes"].to_string()
 }
 
-/// Transcodes in short windows and in long ones.
+/// Transcodes in short windows and in long ones. `made_ms` is the distance in the source. The flash where
+/// two parts are joined may be off: there the sound of both overlaps, and the end of one is kept.
 #[track_caller]
-fn keeps_distance(source: &Path) {
+fn keeps_distance(source: &Path, made_ms: f64, joins: usize) {
     let dir = folder();
     for window in [["--window", "1"], ["--window", "60"]] {
         let (report, file) = transcoded(source, dir.path(), &window);
         let ours = distances(&file);
+        let off = ours.iter().filter(|ours| (*ours - made_ms).abs() > 22.0);
         let name = source.display();
         assert!(
-            ours.len() > 3 && ours.iter().all(|ours| (ours - MADE_MS).abs() <= 22.0),
+            ours.len() > 3 && off.count() <= joins,
             "{name} {window:?}: {ours:?} {report}"
         );
     }
@@ -165,17 +169,17 @@ const LATE: &str = "0.4";
 
 #[test]
 fn a_transport_stream_from_0_keeps_its_distance() {
-    keeps_distance(&flashes("late.ts", 5, FROM_0, LATE, H264));
+    keeps_distance(&flashes("late.ts", 5, FROM_0, LATE, H264), IN_TS_MS, 0);
 }
 
 #[test]
 fn a_program_stream_from_0_keeps_its_distance() {
-    keeps_distance(&flashes("late.vob", 5, FROM_0, LATE, MPEG2));
+    keeps_distance(&flashes("late.vob", 5, FROM_0, LATE, MPEG2), IN_PS_MS, 0);
 }
 
 #[test]
 fn a_clock_that_wraps_keeps_its_distance() {
-    keeps_distance(&flashes("wrap.ts", 6, "95440.7", LATE, H264));
+    keeps_distance(&flashes("wrap.ts", 6, "95440.7", LATE, H264), IN_TS_MS, 0);
 }
 
 #[test]
@@ -183,7 +187,7 @@ fn a_step_back_keeps_its_distance() {
     let dir = folder();
     let first = flashes("first.ts", 4, "10", LATE, H264);
     let back = flashes("back.ts", 4, "13.5", "0", H264);
-    keeps_distance(&joined(dir.path(), "back.ts", &[first, back]));
+    keeps_distance(&joined(dir.path(), "back.ts", &[first, back]), IN_TS_MS, 1);
 }
 
 #[test]
@@ -191,7 +195,7 @@ fn a_step_ahead_keeps_its_distance() {
     let dir = folder();
     let first = flashes("first.ts", 4, "10", LATE, H264);
     let far = flashes("far.ts", 4, "100", "0", H264);
-    keeps_distance(&joined(dir.path(), "ahead.ts", &[first, far]));
+    keeps_distance(&joined(dir.path(), "ahead.ts", &[first, far]), IN_TS_MS, 1);
 }
 
 #[test]
@@ -199,7 +203,11 @@ fn a_step_back_in_a_program_stream_keeps_its_distance() {
     let dir = folder();
     let first = flashes("first.vob", 4, "5", "0", MPEG2);
     let back = flashes("back.vob", 4, "0.52", "0.2", MPEG2);
-    keeps_distance(&joined(dir.path(), "joined.vob", &[first, back]));
+    keeps_distance(
+        &joined(dir.path(), "joined.vob", &[first, back]),
+        IN_PS_MS,
+        1,
+    );
 }
 
 #[test]

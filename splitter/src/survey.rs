@@ -64,12 +64,20 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
-    /// A sentence where ffmpeg's demuxer gives up in mid-file and calls it the end: at the next link of a
-    /// chained Ogg file whose streams are others.
+    /// A sentence where ffmpeg's demuxer complains of what it reads, in formats where it does not of whole
+    /// files. At the next link of a chained Ogg file whose streams are others it calls that the end.
     pub(crate) fn unread(&self) -> Option<String> {
-        let gave_up = self.probed.format == "ogg" && self.scanned.complaints > 0;
-        gave_up.then(|| {
-            "ffmpeg cannot read all of this Ogg file: what follows where it is joined may be left out".to_owned()
+        const DAMAGED: [&str; 5] = ["asf", "avi", "flv", "matroska", "mov"];
+        let count = self.scanned.complaints;
+        let mut names = self.probed.format.split(',');
+        if count == 0 {
+            return None;
+        }
+        if self.probed.format == "ogg" {
+            return Some("ffmpeg cannot read all of this Ogg file: what follows where it is joined may be left out".to_owned());
+        }
+        names.any(|name| DAMAGED.contains(&name)).then(|| {
+            format!("the file is damaged: ffmpeg complained {count} times while reading it, and what it cannot read is left out")
         })
     }
 
