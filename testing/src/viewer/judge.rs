@@ -305,7 +305,11 @@ impl Judge {
         verdict: &mut Verdict,
     ) -> Result<()> {
         for stream in &decoded.streams {
-            let samples = (stream.text("codec_name") == Some("aac")).then_some(1024);
+            let samples = match stream.text("codec_name") {
+                Some("aac") => Some(1024),
+                Some("opus") => Some(960),
+                _ => None,
+            };
             let kind = stream.kind();
             if kind != "audio" {
                 continue;
