@@ -210,7 +210,9 @@ fn an_output_without_loss_shows_what_the_source_shows() {
     };
     let rgb = words(&["-c:v", "libx264rgb", "-qp", "0", "-preset", "ultrafast"]);
     let rgb = made("rgb.mkv", &[picture("161x121", "25", "2"), rgb]);
-    for (name, source) in [("turned", joined), ("rgb", rgb)] {
+    let grey = words(&["-c:v", "ffv1", "-pix_fmt", "gray"]);
+    let grey = made("grey.mkv", &[picture("160x120", "25", "2"), grey]);
+    for (name, source) in [("turned", joined), ("rgb", rgb), ("grey", grey)] {
         let out = dir.path().join(name);
         run(transcode(&source, &out, "lossless").args(["--window", "1"])).ended(0);
         let mut command = reelmill();

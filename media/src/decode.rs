@@ -38,6 +38,8 @@ pub struct DecodeRequest<'a> {
     /// The rendition whose frames are wanted, before they are encoded, and what changes within the
     /// source. `None` takes frames as they are decoded; so does `deinterlace` being `None`.
     pub rendition: Option<(FrameChanges, &'a RenditionPlan)>,
+    /// Takes the luma alone: of grey H.264, decoders give chroma as well.
+    pub luma_only: bool,
 }
 
 impl DecodeRequest<'_> {
@@ -65,6 +67,10 @@ impl DecodeRequest<'_> {
                 format!("{filters},{}", scale::filters(source, changes, rendition))
             }
             _ => filters,
+        };
+        let filters = match self.luma_only {
+            true => format!("{filters},extractplanes=y"),
+            false => filters,
         };
         if deinterlace != Deinterlace::Off {
             // As when it was encoded: the deinterlacer must not begin anew.

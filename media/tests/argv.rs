@@ -369,6 +369,7 @@ fn looking_at_a_source() {
         timeline: timeline(),
         deinterlace: Some((Deinterlace::Frames, &picture(720, 576, (64, 45)))),
         rendition: None,
+        luma_only: false,
     };
     assert_golden("decode", &decode.args(&current()));
     let listen = ListenRequest {

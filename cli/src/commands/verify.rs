@@ -12,7 +12,7 @@ use reelmill_media::mp4::inspect;
 use reelmill_media::{Input, Tools};
 use serde::Serialize;
 
-use self::source::{Fingerprints, Lossless};
+use self::source::{Fingerprints, Lossless, is_grey};
 use self::tables::audio_as_certified;
 use crate::args::{ToolArgs, VerifyArgs};
 use crate::failure::{Exit, Failure, io};
@@ -200,9 +200,7 @@ impl Check {
             }
         }
         if let Some(source) = source {
-            findings.source_frames = self
-                .source(source, &lossless, &mut findings.problems)
-                .await?;
+            self.source(source, &lossless, &mut findings).await?;
         }
         if !findings.problems.is_empty() {
             findings.status = "failed";
@@ -248,6 +246,7 @@ impl Check {
             timeline: &timeline,
             deinterlace: None,
             rendition: None,
+            luma_only: video.lossless.as_ref().is_some_and(is_grey),
         };
         let mut shown = Fingerprints::default();
         let (mut frames, mut first, mut last, mut backwards) = (0_u64, None, None, None);

@@ -11,19 +11,20 @@ use reelmill_media::Input;
 use reelmill_media::decode::{DecodeRequest, decode};
 use reelmill_media::encode::Increasing;
 
-use super::Check;
+use super::{Check, Findings};
 use crate::commands::source_file;
 use crate::failure::{Failure, io};
 
 impl Check {
     /// Decodes the source in one go, and holds every chunk against it, and every output that is said to
-    /// be without loss.
+    /// be without loss. Adds what it finds, and how many frames it decoded.
     pub(super) async fn source(
         &self,
         path: &Path,
         lossless: &[Lossless],
-        problems: &mut Vec<String>,
-    ) -> Result<u64, Failure> {
+        findings: &mut Findings,
+    ) -> Result<(), Failure> {
+        let problems = &mut findings.problems;
         let certified = &self.certificate.source;
         let (absolute, _) = source_file(path)?;
         let mut file = std::fs::File::open(path).map_err(io("read", path))?;
@@ -33,10 +34,10 @@ impl Check {
                 "`{}` is not the source that the certificate names",
                 path.display()
             ));
-            return Ok(0);
+            return Ok(());
         }
         let Some(stream) = &certified.video else {
-            return Ok(0);
+            return Ok(());
         };
         let input = Input::file(absolute).opened(self.certificate.opening);
         let deinterlace = self.certificate.deinterlaced;
@@ -50,6 +51,7 @@ impl Check {
             timeline: &self.certificate.timeline,
             deinterlace: Some((deinterlace, stream)),
             rendition: None,
+            luma_only: false,
         };
         let mut compare = Compare::new(&self.certificate);
         let mut frames = 0;
@@ -62,25 +64,32 @@ impl Check {
         for output in lossless {
             let request = DecodeRequest {
                 rendition: Some((self.certificate.changes, &output.rendition)),
+                luma_only: is_grey(&output.rendition),
                 ..request
             };
             let windows = || self.certificate.chunks.iter().map(|chunk| chunk.window);
             let mut expected = Fingerprints::default();
-            decode(&self.tools, &request, &self.scratch, &mut |frame| {
+            let ended = decode(&self.tools, &request, &self.scratch, &mut |frame| {
                 if windows().any(|window| window.contains(frame.pts)) {
                     expected.add(&frame);
                 }
             })
             .await?;
-            if let Some(frame) = output.frames.first_difference(&expected) {
-                problems.push(format!(
-                    "`{}` is said to be without loss, but frame {frame} is not the source's{}",
-                    output.path,
+            let path = &output.path;
+            match output.frames.first_difference(&expected) {
+                None => {}
+                // What a decoder makes of damage depends on where it begins.
+                Some(frame) if ended.complaints > 0 => findings.notes.push(format!(
+                    "the source is damaged: from frame {frame} on, `{path}` shows it otherwise than a decoder that begins at its start"
+                )),
+                Some(frame) => problems.push(format!(
+                    "`{path}` is said to be without loss, but frame {frame} is not the source's{}",
                     self.other_ffmpeg()
-                ));
+                )),
             }
         }
-        Ok(frames)
+        findings.source_frames = frames;
+        Ok(())
     }
 
     /// Words on another ffmpeg than the one that made the outputs, which may scale otherwise.
@@ -91,6 +100,11 @@ impl Check {
             false => format!(" (made by ffmpeg {made}, decoded by {here})"),
         }
     }
+}
+
+/// Whether a rendition has no colours.
+pub(super) fn is_grey(rendition: &RenditionPlan) -> bool {
+    rendition.pixel_format.starts_with("gray")
 }
 
 /// An output whose pictures are the source's, scaled and converted at most.
