@@ -54,11 +54,20 @@ fn a_rate_that_changes_makes_no_holes_where_times_are_counted() {
 #[test]
 fn a_joined_film_that_ffmpeg_does_not_read_on_is_told() {
     let dir = folder();
-    let codecs = words(&["-c:v", "libtheora", "-c:a", "libvorbis"]);
-    let part = made(
-        "part.ogv",
-        &[picture("160x120", "25", "2"), sound("2"), codecs],
-    );
+    // Streams of other numbers, as those of another file are.
+    let part = |name: &str, first: &str| {
+        let codecs = [
+            "-c:v",
+            "libtheora",
+            "-c:a",
+            "libvorbis",
+            "-serial_offset",
+            first,
+        ];
+        let parts = [picture("160x120", "25", "2"), sound("2"), words(&codecs)];
+        made(name, &parts)
+    };
+    let parts = [part("one.ogv", "10"), part("two.ogv", "20")];
     let source = joined(dir.path(), "joined.ogv", [part.clone(), part]);
     let out = dir.path().join("out");
     let report = run(transcode(&source, &out, "h264-1080p").arg("--json"))
