@@ -68,7 +68,7 @@ fn a_joined_film_that_ffmpeg_does_not_read_on_is_told() {
         made(name, &parts)
     };
     let parts = [part("one.ogv", "10"), part("two.ogv", "20")];
-    let source = joined(dir.path(), "joined.ogv", [part.clone(), part]);
+    let source = joined(dir.path(), "joined.ogv", parts);
     let out = dir.path().join("out");
     let report = run(transcode(&source, &out, "h264-1080p").arg("--json"))
         .ended(0)
