@@ -63,10 +63,10 @@ pub(crate) async fn mend(
             "the sound in stream {} changes its format: all of it is delivered as {} at {} Hz",
             stream.index, format.layout, format.rate
         ));
-        let mut placed = places(tools, request, &format, dir).await?;
-        if request.plan.counted_times {
-            (placed.edits, placed.broken) = (Vec::new(), 0);
-        }
+        let placed = match request.plan.counted_times {
+            true => beginning(observed, stream.sample_rate, format.rate),
+            false => places(tools, request, &format, dir).await?,
+        };
         (format, placed)
     } else {
         let planned = request.plan.layout.as_deref();
@@ -228,6 +228,17 @@ fn one_format(
         layout: layout.to_owned(),
         raw,
         filters: format!(",aformat=channel_layouts={layout}:sample_rates={rate}"),
+    }
+}
+
+/// A track of which only the beginning has a time: what follows is counted. `from` is the rate of the blocks
+/// that were seen, `to` that of what is delivered.
+fn beginning(observed: &Observed, from: u32, to: u32) -> Placed {
+    let rates = Timebase::new(1, from).ok().zip(Timebase::new(1, to).ok());
+    let first = observed.placed.first.zip(rates);
+    Placed {
+        first: first.map(|(first, (from, to))| from.rescale_nearest(first, to)),
+        ..Placed::default()
     }
 }
 

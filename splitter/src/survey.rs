@@ -112,6 +112,9 @@ impl Looker<'_> {
             notes,
             ..
         } = survey;
+        if probed.format != "mpegts" {
+            return Ok(());
+        }
         let tallies = &counted.tallies;
         let media = probed.streams.iter_mut();
         let media = media.filter(|found| matches!(found.kind, Kind::Video | Kind::Audio));
@@ -129,7 +132,7 @@ impl Looker<'_> {
             Reach::Beginning
         };
         media.retain(|found| is_silent(found) || ends_early(found));
-        if probed.format != "mpegts" || media.is_empty() {
+        if media.is_empty() {
             return Ok(());
         }
         let input = Input::at(self.opened.place());
