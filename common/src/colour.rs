@@ -11,6 +11,12 @@ pub fn is_rgb(format: &str) -> bool {
     pixel::is_rgb(format)
 }
 
+/// Whether a pixel format of ffmpeg's holds luma alone.
+#[must_use]
+pub fn is_grey(format: &str) -> bool {
+    pixel::is_grey(format)
+}
+
 /// The height, as it is stored, from which an undescribed picture is HD: browsers draw the line here.
 const HD_HEIGHT: u32 = 720;
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use reelmill_common::certificate::{Certificate, CertifiedOutput, CertifiedVideo};
+use reelmill_common::colour::is_grey;
 use reelmill_common::marker::SeamFrame;
 use reelmill_common::{JobId, Sha256, Timeline};
 use reelmill_media::decode::{DecodeRequest, decode};
@@ -12,7 +13,7 @@ use reelmill_media::mp4::inspect;
 use reelmill_media::{Input, Tools};
 use serde::Serialize;
 
-use self::source::{Fingerprints, Lossless, is_grey};
+use self::source::{Fingerprints, Lossless};
 use self::tables::audio_as_certified;
 use crate::args::{ToolArgs, VerifyArgs};
 use crate::failure::{Exit, Failure, io};
@@ -246,7 +247,10 @@ impl Check {
             timeline: &timeline,
             deinterlace: None,
             rendition: None,
-            luma_only: video.lossless.as_ref().is_some_and(is_grey),
+            luma_only: video
+                .lossless
+                .as_ref()
+                .is_some_and(|rendition| is_grey(&rendition.pixel_format)),
         };
         let mut shown = Fingerprints::default();
         let (mut frames, mut first, mut last, mut backwards) = (0_u64, None, None, None);

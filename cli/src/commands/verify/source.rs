@@ -4,6 +4,7 @@ use std::path::Path;
 
 use reelmill_common::Sha256;
 use reelmill_common::certificate::Certificate;
+use reelmill_common::colour::is_grey;
 use reelmill_common::digest::Hasher;
 use reelmill_common::manifest::{Proof, RenditionPlan};
 use reelmill_common::marker::SeamFrame;
@@ -64,7 +65,7 @@ impl Check {
         for output in lossless {
             let request = DecodeRequest {
                 rendition: Some((self.certificate.changes, &output.rendition)),
-                luma_only: is_grey(&output.rendition),
+                luma_only: is_grey(&output.rendition.pixel_format),
                 ..request
             };
             let windows = || self.certificate.chunks.iter().map(|chunk| chunk.window);
@@ -100,11 +101,6 @@ impl Check {
             false => format!(" (made by ffmpeg {made}, decoded by {here})"),
         }
     }
-}
-
-/// Whether a rendition has no colours.
-pub(super) fn is_grey(rendition: &RenditionPlan) -> bool {
-    rendition.pixel_format.starts_with("gray")
 }
 
 /// An output whose pictures are the source's, scaled and converted at most.
