@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use common::*;
 
@@ -14,14 +14,6 @@ fn tone(name: &str, rate: &str, codec: &[&str]) -> PathBuf {
     made(name, &[input, words(codec)])
 }
 
-/// Two files in one.
-fn joined(dir: &Path, name: &str, parts: [PathBuf; 2]) -> PathBuf {
-    let bytes = parts.map(|part| std::fs::read(part).unwrap()).concat();
-    let path = dir.join(name);
-    std::fs::write(&path, bytes).unwrap();
-    path
-}
-
 #[test]
 fn a_rate_that_changes_makes_no_holes_where_times_are_counted() {
     let dir = folder();
@@ -30,7 +22,7 @@ fn a_rate_that_changes_makes_no_holes_where_times_are_counted() {
         joined(
             dir.path(),
             &format!("joined.{extension}"),
-            [part("24000"), part("48000")],
+            &[part("24000"), part("48000")],
         )
     };
     for source in [
@@ -68,7 +60,7 @@ fn a_joined_film_that_ffmpeg_does_not_read_on_is_told() {
         made(name, &parts)
     };
     let parts = [part("one.ogv", "10"), part("two.ogv", "20")];
-    let source = joined(dir.path(), "joined.ogv", parts);
+    let source = joined(dir.path(), "joined.ogv", &parts);
     let out = dir.path().join("out");
     let report = run(transcode(&source, &out, "h264-1080p").arg("--json"))
         .ended(0)

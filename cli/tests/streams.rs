@@ -25,28 +25,29 @@ fn broadcast(name: &str, seconds: &str, offset: &str, first_pid: u32, tracks: u3
     made(name, &parts)
 }
 
-/// Files one behind the other.
-fn joined(dir: &Path, name: &str, parts: &[PathBuf]) -> PathBuf {
-    let bytes: Vec<u8> = parts
-        .iter()
-        .flat_map(|part| std::fs::read(part).unwrap())
-        .collect();
-    let path = dir.join(name);
-    std::fs::write(&path, bytes).unwrap();
-    path
-}
-
-/// A transport stream's packets of one PID, changed by `change`.
-fn patched(dir: &Path, name: &str, source: &Path, pid: u32, change: impl Fn(&mut [u8])) -> PathBuf {
+/// A transport stream's packets of one PID, changed by `change`, which is given each one's place in the file.
+fn patched(
+    dir: &Path,
+    name: &str,
+    source: &Path,
+    pid: u32,
+    change: impl Fn(u64, &mut [u8]),
+) -> PathBuf {
     let mut bytes = std::fs::read(source).unwrap();
-    for packet in bytes.chunks_exact_mut(188) {
+    for (place, packet) in (0..).zip(bytes.chunks_exact_mut(188)) {
         if (u32::from(packet[1] & 0x1f) << 8) | u32::from(packet[2]) == pid {
-            change(packet);
+            change(place, packet);
         }
     }
     let path = dir.join(name);
     std::fs::write(&path, bytes).unwrap();
     path
+}
+
+/// As a packet looks that is encrypted with an even key.
+fn scramble(packet: &mut [u8]) {
+    packet[3] |= 0x80;
+    packet.iter_mut().skip(4).for_each(|byte| *byte ^= 0x5a);
 }
 
 struct Made {
@@ -120,7 +121,7 @@ fn a_picture_without_packets_does_not_hide_the_film() {
     let map = words(&["-map", "0", "-map", "1", "-map", "2"]);
     let parts = [two.concat(), map, words(QUICK)];
     let source = made("two_pictures.ts", &parts);
-    let source = patched(dir.path(), "stale.ts", &source, 256, |packet| {
+    let source = patched(dir.path(), "stale.ts", &source, 256, |_, packet| {
         packet[1] |= 0x1f;
         packet[2] = 0xff;
     });
@@ -339,9 +340,8 @@ fn what_is_encrypted_is_refused_in_that_word() {
     refused(&cenc, &[], &["cenc.mp4", "is encrypted"]);
     // Scrambled sound beside a clear picture.
     let clear = broadcast("clear.ts", "2", "0", 256, 1);
-    let scrambled = patched(dir.path(), "scrambled.ts", &clear, 257, |packet| {
-        packet[3] |= 0x80;
-        packet.iter_mut().skip(4).for_each(|byte| *byte ^= 0x5a);
+    let scrambled = patched(dir.path(), "scrambled.ts", &clear, 257, |_, packet| {
+        scramble(packet);
     });
     refused(
         &scrambled,
@@ -358,19 +358,11 @@ fn what_turns_encrypted_is_told_or_refused() {
     let clear = broadcast("clear8.ts", "8", "0", 256, 1);
     let packets = std::fs::metadata(&clear).unwrap().len() / 188;
     let from = |name: &str, first: u64| {
-        let mut packet = 0;
-        let mut bytes = std::fs::read(&clear).unwrap();
-        for bytes in bytes.chunks_exact_mut(188) {
-            packet += 1;
-            let pid = (u32::from(bytes[1] & 0x1f) << 8) | u32::from(bytes[2]);
-            if pid == 256 && packet > first {
-                bytes[3] |= 0x80;
-                bytes[4..].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        patched(dir.path(), name, &clear, 256, |place, packet| {
+            if place >= first {
+                scramble(packet);
             }
-        }
-        let path = dir.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
-        path
+        })
     };
     let half = Made::of(&from("half.ts", packets / 2), &[]);
     half.says("the video in stream 0 is encrypted from");

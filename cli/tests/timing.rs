@@ -59,16 +59,6 @@ const MPEG2: &[&str] = &[
 /// one that ffmpeg 5.1 counts otherwise.
 const FROM_0: &str = "0.0100223";
 
-fn joined(dir: &Path, name: &str, parts: &[PathBuf]) -> PathBuf {
-    let bytes: Vec<u8> = parts
-        .iter()
-        .flat_map(|p| std::fs::read(p).unwrap())
-        .collect();
-    let path = dir.join(name);
-    std::fs::write(&path, bytes).unwrap();
-    path
-}
-
 /// Transcodes into a new folder in `dir` and holds the result against the source; the report and the progressive file.
 #[track_caller]
 fn transcoded(source: &Path, dir: &Path, more: &[&str]) -> (Value, PathBuf) {

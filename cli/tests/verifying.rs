@@ -200,19 +200,16 @@ fn sound_of_every_codec_is_verified_wherever_it_begins() {
 #[test]
 fn an_output_without_loss_shows_what_the_source_shows() {
     let dir = folder();
-    let joined = {
-        let a = made("a.ts", &[picture("160x120", "25", "2"), words(QUICK)]);
-        let b = made("b.ts", &[picture("120x160", "25", "2"), words(QUICK)]);
-        let bytes = [std::fs::read(a).unwrap(), std::fs::read(b).unwrap()].concat();
-        let path = dir.path().join("turns.ts");
-        std::fs::write(&path, bytes).unwrap();
-        path
-    };
+    let turned = ["160x120", "120x160"].map(|size| {
+        let name = format!("{size}.ts");
+        made(&name, &[picture(size, "25", "2"), words(QUICK)])
+    });
+    let turned = joined(dir.path(), "turns.ts", &turned);
     let rgb = words(&["-c:v", "libx264rgb", "-qp", "0", "-preset", "ultrafast"]);
     let rgb = made("rgb.mkv", &[picture("161x121", "25", "2"), rgb]);
     let grey = words(&["-c:v", "ffv1", "-pix_fmt", "gray"]);
     let grey = made("grey.mkv", &[picture("160x120", "25", "2"), grey]);
-    for (name, source) in [("turned", joined), ("rgb", rgb), ("grey", grey)] {
+    for (name, source) in [("turned", turned), ("rgb", rgb), ("grey", grey)] {
         let out = dir.path().join(name);
         run(transcode(&source, &out, "lossless").args(["--window", "1"])).ended(0);
         let mut command = reelmill();

@@ -1,6 +1,6 @@
 //! What plain ffmpeg hears in an audio track.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use reelmill_common::Timebase;
@@ -140,13 +140,7 @@ impl Track {
         clock: Clock,
     ) -> Result<Option<Self>> {
         let work = tempfile::tempdir()?;
-        // Into bare FLAC: an MP4's edit list could hide samples that the encoder was given.
-        let encoded = work.path().join("track.flac");
-        let map = format!("0:a:{number}");
-        input(ffmpeg.command(), source)
-            .args(["-map", &map, "-c:a", "flac"])
-            .arg(&encoded)
-            .run()?;
+        let encoded = plain_flac(ffmpeg, source, number, work.path())?;
         let timed = match clock {
             Clock::Own => hear(ffmpeg, source, number)?.map(|heard| heard.times),
             Clock::Mended => mended_times(ffmpeg, source, number)?,
@@ -234,6 +228,25 @@ impl Track {
     pub fn seconds(&self) -> f64 {
         self.samples as f64 / self.rate.max(1) as f64
     }
+}
+
+/// A source's track as one plain encode: into bare FLAC, since an MP4's edit list could hide samples that
+/// the encoder was given.
+///
+/// # Errors
+/// When ffmpeg cannot be run.
+pub(crate) fn plain_flac(
+    ffmpeg: &Ffmpeg,
+    source: &Path,
+    number: usize,
+    work: &Path,
+) -> Result<PathBuf> {
+    let encoded = work.join("track.flac");
+    input(ffmpeg.command(), source)
+        .args(["-map", &format!("0:a:{number}"), "-c:a", "flac"])
+        .arg(&encoded)
+        .run()?;
+    Ok(encoded)
 }
 
 /// Decodes a track on its file's own clock; `None` when nothing comes out.

@@ -140,3 +140,11 @@ pub(crate) fn write_certificate(dir: &Path, certificate: &serde_json::Value) {
     let bytes = serde_json::to_vec_pretty(certificate).unwrap();
     std::fs::write(dir.join("certificate.json"), bytes).unwrap();
 }
+
+/// The bytes of files one behind the other, as a file in `dir`.
+pub(crate) fn joined(dir: &Path, name: &str, parts: &[PathBuf]) -> PathBuf {
+    let bytes = parts.iter().flat_map(|part| std::fs::read(part).unwrap());
+    let path = dir.join(name);
+    std::fs::write(&path, bytes.collect::<Vec<u8>>()).unwrap();
+    path
+}

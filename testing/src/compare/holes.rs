@@ -7,9 +7,9 @@ use anyhow::{Context, Result};
 
 use crate::ffmpeg::Ffmpeg;
 use crate::oracle::input;
-use crate::sound::{Run, Track};
+use crate::sound::{Run, Track, plain_flac};
 
-/// By how much a sample may be out of its place: half of the milliseconds to which Matroska rounds.
+/// By how much a sample may be out of its place: Matroska rounds times to milliseconds.
 const TOLERANCE_MS: i64 = 1;
 
 /// What came of holding a delivered track against the runs of sound in its source.
@@ -33,11 +33,7 @@ pub(super) fn filled(
         return Ok(None);
     }
     let work = tempfile::tempdir()?;
-    let encoded = work.path().join("track.flac");
-    input(ffmpeg.command(), source)
-        .args(["-map", &format!("0:a:{}", theirs.number), "-c:a", "flac"])
-        .arg(&encoded)
-        .run()?;
+    let encoded = plain_flac(ffmpeg, source, theirs.number, work.path())?;
     let truth = samples(ffmpeg, &encoded, 0, work.path())?;
     let delivered = samples(ffmpeg, output, ours.number, work.path())?;
     let bytes = usize::try_from(theirs.channels.max(1) * 4)?;
@@ -76,23 +72,20 @@ fn place(
         silent: 0,
         moved: Vec::new(),
     };
+    let reach = rate * TOLERANCE_MS / 1000;
+    let little = usize::try_from(reach).ok()?;
+    let mut nearest: Vec<i64> = (-reach..=reach).collect();
+    nearest.sort_by_key(|by| by.abs());
     let mut end = 0_usize;
     for run in runs {
         let due = ((run.ns - start_ns) * rate + 500_000_000).div_euclid(1_000_000_000);
         // What overlaps the sound before it is left out.
         let cut = usize::try_from(i64::try_from(end).ok()? - due).unwrap_or(0);
-        let cut = if cut <= usize::try_from(rate * TOLERANCE_MS / 1000).ok()? {
-            0
-        } else {
-            cut
-        };
+        let cut = if cut <= little { 0 } else { cut };
         let length = usize::try_from(run.samples).ok()?.saturating_sub(cut);
         let first = usize::try_from(run.first).ok()? + cut;
         let wanted = truth.get(first * bytes..(first + length) * bytes)?;
-        let reach = rate * TOLERANCE_MS / 1000;
-        let mut nearest: Vec<i64> = (-reach..=reach).collect();
-        nearest.sort_by_key(|by| by.abs());
-        let by = nearest.into_iter().find(|by| {
+        let by = nearest.iter().copied().find(|by| {
             let at = due + by + i64::try_from(cut).unwrap_or(0);
             let Ok(at) = usize::try_from(at) else {
                 return false;
@@ -108,10 +101,9 @@ fn place(
         filled.moved.push(by * 1_000_000_000 / rate.max(1));
         end = at + length;
     }
-    // Where all is silent, nobody can tell by how little the last run is out of its place.
+    // A silent run is found at the first place that is silent, though it belongs a little later.
     let rest = delivered.get(end * bytes..)?;
-    let is_little = rest.len() <= usize::try_from(rate * TOLERANCE_MS / 1000).ok()? * bytes;
-    (is_little && rest.iter().all(|byte| *byte == 0)).then_some(filled)
+    (rest.len() <= little * bytes && rest.iter().all(|byte| *byte == 0)).then_some(filled)
 }
 
 #[cfg(test)]
